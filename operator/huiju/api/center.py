@@ -1,0 +1,330 @@
+"""ComputeCenter: a member cluster, what it lends, and what is known of it now."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from huiju.api.meta import (
+    ATOMIC,
+    SET,
+    AcceleratorModel,
+    ApiModel,
+    Column,
+    Conditions,
+    Decimal,
+    Duration,
+    KindInfo,
+    Label,
+    LabelMap,
+    Name,
+    Rule,
+    ShortText,
+    Text,
+    Timestamp,
+    by,
+)
+
+ResourceName = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+UnitKindName = Literal["device", "die", "partition", "share", "amount"]
+
+
+class SecretRef(ApiModel):
+    """Names the Secret that holds a kubeconfig."""
+
+    name: Name
+    """Name of the Secret."""
+    namespace: Label = "huiju-system"
+    """Namespace of the Secret on the hub."""
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253)] = "kubeconfig"
+    """Key in the Secret's data."""
+
+
+class PushConnection(ApiModel):
+    """The hub reaches the center with a kubeconfig."""
+
+    kubeconfig_secret: SecretRef
+    """Secret with a kubeconfig; it must not use exec plugins or file paths."""
+
+
+class PullConnection(ApiModel):
+    """An agent in the center reaches the hub."""
+
+    approved: Literal["Pending", "Approved", "Denied"] = "Pending"
+    """A platform engineer's word on the agent that wants to join."""
+
+
+class Connection(ApiModel):
+    """How hub and center meet: exactly one of push and pull."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.push) != has(self.pull)",
+            "set exactly one of push and pull: push takes a kubeconfig Secret, pull an agent",
+        ),
+    )
+    push: PushConnection | None = None
+    """The hub calls the center."""
+    pull: PullConnection | None = None
+    """An agent in the center calls the hub."""
+
+
+class Link(ApiModel):
+    """A network link from this center to another."""
+
+    to: Name
+    """Name of the ComputeCenter at the other end."""
+    bandwidth: Annotated[str, StringConstraints(pattern=r"^[0-9]+(k|M|G|T)?$", max_length=16)]
+    """Usable rate in bits per second, such as `10G`."""
+    latency: Duration | None = None
+    """Round trip time."""
+    price_per_gigabyte: Decimal = "0"
+    """Price of moving 10^9 bytes, in the federation's currency."""
+
+
+class TariffWindow(ApiModel):
+    """A price that holds during some hours of the center's local day."""
+
+    from_hour: Annotated[int, Field(ge=0, le=23)]
+    """First hour of the window, local time."""
+    to_hour: Annotated[int, Field(ge=1, le=24)]
+    """Hour at which the window ends; it must be later than fromHour."""
+    price: Decimal
+    """Price per petaFLOPS-hour of normalized compute."""
+
+
+class Tariff(ApiModel):
+    """What computing costs here by local hour."""
+
+    price: Decimal = "0"
+    """Price per petaFLOPS-hour outside all windows."""
+    windows: Annotated[list[TariffWindow], ATOMIC, Field(max_length=24)] = []
+    """Exceptions; the first that covers the hour holds."""
+
+
+class UnitLimit(ApiModel):
+    """An amount of one accelerator model."""
+
+    model: AcceleratorModel
+    """Accelerator model."""
+    units: Annotated[int, Field(ge=0, le=10_000_000)]
+    """Units as the nodes advertise them."""
+
+
+class NamespaceMapping(ApiModel):
+    """Where the jobs of a hub namespace run in this center."""
+
+    hub: Label
+    """Namespace on the hub."""
+    center: Label
+    """Namespace in the center."""
+
+
+class Sharing(ApiModel):
+    """The owner's word: what the federation may hold and do here."""
+
+    max_units: Annotated[list[UnitLimit], by("model"), Field(max_length=64)] = []
+    """At most this many units of a model are held by federated jobs."""
+    max_share_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    """At most this share of each model's allocatable units is held by federated jobs."""
+    reserve: Annotated[list[UnitLimit], by("model"), Field(max_length=64)] = []
+    """Units that stay free for the center's own users."""
+    namespaces: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
+        SET,
+        Field(max_length=256),
+    ] = ["*"]
+    """Hub namespaces whose jobs are accepted; `*` matches any characters."""
+    image_prefixes: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=512)]],
+        SET,
+        Field(max_length=256),
+    ] = []
+    """Images must start with one of these; empty allows all."""
+    priority_class_name: Name | None = None
+    """PriorityClass of federated pods in the center; below the owner's own."""
+    namespace_mappings: Annotated[list[NamespaceMapping], by("hub"), Field(max_length=256)] = []
+    """Exceptions to the namespace `huiju-<hub>-<namespace>`."""
+
+
+class AcceleratorOverride(ApiModel):
+    """Says what the accelerators of some nodes are, where labels do not tell or tell wrong."""
+
+    node_selector: LabelMap
+    """Labels that a node must carry; empty matches every node."""
+    resource: ResourceName
+    """Extended resource that the override speaks of."""
+    model: AcceleratorModel
+    """Accelerator model of each unit."""
+    unit: UnitKindName | None = None
+    """What one unit counts; default from the catalogue."""
+    units_per_card: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Units that one physical card shows as."""
+    tflops: Decimal | None = None
+    """Dense BF16 TFLOPS of one unit."""
+
+
+class RegistryMirror(ApiModel):
+    """Rewrites image names for the center's registry."""
+
+    prefix: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    """Start of the image name as jobs give it."""
+    replacement: Annotated[str, StringConstraints(max_length=512)]
+    """What stands there in this center."""
+
+
+class ComputeCenterSpec(ApiModel):
+    """What the platform engineer says of a center."""
+
+    connection: Connection
+    """How the hub and the center reach each other."""
+    region: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """Region that jobs may ask for, such as `south`."""
+    residency: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
+        SET,
+        Field(max_length=16),
+    ] = []
+    """Residency classes that the center satisfies, such as `domestic`."""
+    time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "Asia/Shanghai"
+    """IANA name; tariff hours are local."""
+    cordoned: bool = False
+    """No new job is placed here; running ones stay."""
+    links: Annotated[list[Link], by("to"), Field(max_length=256)] = []
+    """Links to other centers."""
+    tariff: Tariff = Tariff()
+    """Price of computing by local hour."""
+    sharing: Sharing = Sharing()
+    """What the center's owner lends, and on what terms."""
+    accelerators: Annotated[list[AcceleratorOverride], ATOMIC, Field(max_length=128)] = []
+    """Overrides of what the node labels tell; the first match holds."""
+    registry_mirrors: Annotated[list[RegistryMirror], by("prefix"), Field(max_length=64)] = []
+    """Image name rewrites; the longest matching prefix holds."""
+
+
+class AcceleratorStatus(ApiModel):
+    """One accelerator model in a center, as counted node by node."""
+
+    model: AcceleratorModel
+    """Accelerator model."""
+    resource: ResourceName
+    """Resource name that pods ask for."""
+    unit: UnitKindName
+    """What one unit is."""
+    total: Annotated[int, Field(ge=0)] = 0
+    """Units that the nodes have."""
+    allocatable: Annotated[int, Field(ge=0)] = 0
+    """Units that are healthy; the difference to total is broken or withheld."""
+    used: Annotated[int, Field(ge=0)] = 0
+    """Units that pods hold."""
+    free: Annotated[int, Field(ge=0)] = 0
+    """Units free on nodes that can take work now."""
+    federated: Annotated[int, Field(ge=0)] = 0
+    """Units that federated jobs hold, in-flight ones included."""
+    largest_free_on_one_node: Annotated[int, Field(ge=0)] = 0
+    """Largest free block on a single node."""
+    whole_free_nodes: Annotated[int, Field(ge=0)] = 0
+    """Nodes whose units are all free."""
+    normalized_compute: Annotated[int, Field(ge=0)] = 0
+    """Allocatable units in dense BF16 TFLOPS, rounded down."""
+
+
+class CustomResourceStatus(ApiModel):
+    """An extended resource that the catalogue does not know; never counted as cards."""
+
+    resource: ResourceName
+    """Resource name."""
+    allocatable: Annotated[int, Field(ge=0)] = 0
+    """Sum over the nodes."""
+    used: Annotated[int, Field(ge=0)] = 0
+    """Sum over the pods."""
+
+
+class BucketStatus(ApiModel):
+    """A group of nodes with the same accelerators, the same free units and the same state."""
+
+    model: AcceleratorModel
+    """Accelerator model."""
+    nodes: Annotated[int, Field(ge=0)]
+    """Nodes in the group."""
+    units: Annotated[int, Field(ge=0)]
+    """Allocatable units on each."""
+    free: Annotated[int, Field(ge=0)]
+    """Free units on each."""
+
+
+class NodeCounts(ApiModel):
+    """Nodes of a center by state."""
+
+    total: Annotated[int, Field(ge=0)] = 0
+    """All nodes."""
+    ready: Annotated[int, Field(ge=0)] = 0
+    """Nodes that are Ready."""
+    schedulable: Annotated[int, Field(ge=0)] = 0
+    """Ready nodes that are not cordoned."""
+
+
+class Identity(ApiModel):
+    """Which cluster this is: a credential that leads elsewhere is refused."""
+
+    uid: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """UID of the center's kube-system namespace."""
+
+
+class ComputeCenterStatus(ApiModel):
+    """What is known of a center now."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation of the spec that this speaks of."""
+    conditions: Conditions = []
+    """Ready, Reachable, InventoryFresh, Schedulable."""
+    identity: Identity | None = None
+    """The cluster that was first met under this name."""
+    kubernetes_version: ShortText | None = None
+    """Version of the center's API server."""
+    lost_since: Timestamp | None = None
+    """Since when the center does not answer; survives a restart of the hub."""
+    nodes: NodeCounts | None = None
+    """Nodes by state."""
+    summary: Text | None = None
+    """One line for `kubectl get`: free/allocatable units per model."""
+    accelerators: Annotated[
+        list[AcceleratorStatus], by("model", "resource"), Field(max_length=64)
+    ] = []
+    """Accelerators by model."""
+    custom_resources: Annotated[
+        list[CustomResourceStatus], by("resource"), Field(max_length=32)
+    ] = []
+    """Unknown extended resources, shown as they are."""
+    buckets: Annotated[list[BucketStatus], ATOMIC, Field(max_length=32)] = []
+    """Largest groups of equal nodes, bounded however many nodes there are."""
+    buckets_omitted: Annotated[int, Field(ge=0)] = 0
+    """Groups that did not fit into buckets."""
+
+
+class ComputeCenter(ApiModel):
+    """A member cluster of the computing network."""
+
+    info: ClassVar = KindInfo(
+        kind="ComputeCenter",
+        plural="computecenters",
+        singular="computecenter",
+        short_names=("cc",),
+        namespaced=False,
+        columns=(
+            Column("Region", ".spec.region"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Free", ".status.summary", description="Free/allocatable units per model"),
+            Column("Nodes", ".status.nodes.schedulable", "integer"),
+            Column("Cordoned", ".spec.cordoned", "boolean", priority=1),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
+            Column("Version", ".status.kubernetesVersion", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        selectable=(".spec.region",),
+    )
+    spec: ComputeCenterSpec
+    """What the platform engineer says of the center."""
+    status: ComputeCenterStatus | None = None
+    """What Huiju knows of the center."""
