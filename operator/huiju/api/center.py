@@ -1,32 +1,45 @@
 """ComputeCenter: a member cluster, what it lends, and what is known of it now."""
 
+# ruff: noqa: RUF012  (pydantic copies default lists and maps)
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from huiju.api.markers import ATOMIC, SET, Column, KindInfo, Rule, by, cel_string
 from huiju.api.meta import (
-    ATOMIC,
-    SET,
+    LABEL_KEY,
     AcceleratorModel,
     ApiModel,
-    Column,
     Conditions,
     Decimal,
     Duration,
-    KindInfo,
+    Flag,
+    Image,
+    Int,
+    KubeObject,
     Label,
     LabelMap,
     Name,
-    Rule,
+    NamespacePattern,
     ShortText,
     Text,
     Timestamp,
-    by,
+    Word,
+    text,
 )
 
-ResourceName = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+CENTER_NAME = r"^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$"
+ResourceName = Annotated[
+    str,
+    *text(
+        LABEL_KEY,
+        "must be an extended resource name such as huawei.com/Ascend910 or nvidia.com/gpu",
+        longest=317,
+    ),
+]
 UnitKindName = Literal["device", "die", "partition", "share", "amount"]
 
 
@@ -37,7 +50,14 @@ class SecretRef(ApiModel):
     """Name of the Secret."""
     namespace: Label = "huiju-system"
     """Namespace of the Secret on the hub."""
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253)] = "kubeconfig"
+    key: Annotated[
+        str,
+        *text(
+            r"^[-._a-zA-Z0-9]+$",
+            "must be a key of a Secret: letters, digits, '-', '_' and '.'",
+            longest=253,
+        ),
+    ] = "kubeconfig"
     """Key in the Secret's data."""
 
 
@@ -62,6 +82,7 @@ class Connection(ApiModel):
         Rule(
             "has(self.push) != has(self.pull)",
             "set exactly one of push and pull: push takes a kubeconfig Secret, pull an agent",
+            check=lambda self: (self.push is None) != (self.pull is None),
         ),
     )
     push: PushConnection | None = None
@@ -75,7 +96,10 @@ class Link(ApiModel):
 
     to: Name
     """Name of the ComputeCenter at the other end."""
-    bandwidth: Annotated[str, StringConstraints(pattern=r"^[0-9]+(k|M|G|T)?$", max_length=16)]
+    bandwidth: Annotated[
+        str,
+        *text(r"^[0-9]+(k|M|G|T)?$", "must be bits per second such as 10G or 800M", longest=16),
+    ]
     """Usable rate in bits per second, such as `10G`."""
     latency: Duration | None = None
     """Round trip time."""
@@ -86,9 +110,17 @@ class Link(ApiModel):
 class TariffWindow(ApiModel):
     """A price that holds during some hours of the center's local day."""
 
-    from_hour: Annotated[int, Field(ge=0, le=23)]
+    rules: ClassVar = (
+        Rule(
+            "self.fromHour < self.toHour",
+            "toHour must be later than fromHour: split a window that crosses midnight in two",
+            field=".toHour",
+            check=lambda self: self.from_hour < self.to_hour,
+        ),
+    )
+    from_hour: Annotated[Int, Field(ge=0, le=23)]
     """First hour of the window, local time."""
-    to_hour: Annotated[int, Field(ge=1, le=24)]
+    to_hour: Annotated[Int, Field(ge=1, le=24)]
     """Hour at which the window ends; it must be later than fromHour."""
     price: Decimal
     """Price per petaFLOPS-hour of normalized compute."""
@@ -108,7 +140,7 @@ class UnitLimit(ApiModel):
 
     model: AcceleratorModel
     """Accelerator model."""
-    units: Annotated[int, Field(ge=0, le=10_000_000)]
+    units: Annotated[Int, Field(ge=0, le=10_000_000)]
     """Units as the nodes advertise them."""
 
 
@@ -126,21 +158,13 @@ class Sharing(ApiModel):
 
     max_units: Annotated[list[UnitLimit], by("model"), Field(max_length=64)] = []
     """At most this many units of a model are held by federated jobs."""
-    max_share_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    max_share_percent: Annotated[Int, Field(ge=0, le=100)] = 100
     """At most this share of each model's allocatable units is held by federated jobs."""
     reserve: Annotated[list[UnitLimit], by("model"), Field(max_length=64)] = []
     """Units that stay free for the center's own users."""
-    namespaces: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
-        SET,
-        Field(max_length=256),
-    ] = ["*"]
+    namespaces: Annotated[list[NamespacePattern], SET, Field(max_length=256)] = ["*"]
     """Hub namespaces whose jobs are accepted; `*` matches any characters."""
-    image_prefixes: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=512)]],
-        SET,
-        Field(max_length=256),
-    ] = []
+    image_prefixes: Annotated[list[Image], SET, Field(max_length=256)] = []
     """Images must start with one of these; empty allows all."""
     priority_class_name: Name | None = None
     """PriorityClass of federated pods in the center; below the owner's own."""
@@ -159,7 +183,7 @@ class AcceleratorOverride(ApiModel):
     """Accelerator model of each unit."""
     unit: UnitKindName | None = None
     """What one unit counts; default from the catalogue."""
-    units_per_card: Annotated[int, Field(ge=1, le=1024)] | None = None
+    units_per_card: Annotated[Int, Field(ge=1, le=1024)] | None = None
     """Units that one physical card shows as."""
     tflops: Decimal | None = None
     """Dense BF16 TFLOPS of one unit."""
@@ -168,7 +192,7 @@ class AcceleratorOverride(ApiModel):
 class RegistryMirror(ApiModel):
     """Rewrites image names for the center's registry."""
 
-    prefix: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    prefix: Image
     """Start of the image name as jobs give it."""
     replacement: Annotated[str, StringConstraints(max_length=512)]
     """What stands there in this center."""
@@ -179,17 +203,20 @@ class ComputeCenterSpec(ApiModel):
 
     connection: Connection
     """How the hub and the center reach each other."""
-    region: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    region: Word
     """Region that jobs may ask for, such as `south`."""
-    residency: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
-        SET,
-        Field(max_length=16),
-    ] = []
+    residency: Annotated[list[Word], SET, Field(max_length=16)] = []
     """Residency classes that the center satisfies, such as `domestic`."""
-    time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "Asia/Shanghai"
+    time_zone: Annotated[
+        str,
+        *text(
+            r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+            "must be an IANA time zone such as Asia/Shanghai or UTC",
+            longest=64,
+        ),
+    ] = "Asia/Shanghai"
     """IANA name; tariff hours are local."""
-    cordoned: bool = False
+    cordoned: Flag = False
     """No new job is placed here; running ones stay."""
     links: Annotated[list[Link], by("to"), Field(max_length=256)] = []
     """Links to other centers."""
@@ -212,21 +239,21 @@ class AcceleratorStatus(ApiModel):
     """Resource name that pods ask for."""
     unit: UnitKindName
     """What one unit is."""
-    total: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[Int, Field(ge=0)] = 0
     """Units that the nodes have."""
-    allocatable: Annotated[int, Field(ge=0)] = 0
+    allocatable: Annotated[Int, Field(ge=0)] = 0
     """Units that are healthy; the difference to total is broken or withheld."""
-    used: Annotated[int, Field(ge=0)] = 0
+    used: Annotated[Int, Field(ge=0)] = 0
     """Units that pods hold."""
-    free: Annotated[int, Field(ge=0)] = 0
+    free: Annotated[Int, Field(ge=0)] = 0
     """Units free on nodes that can take work now."""
-    federated: Annotated[int, Field(ge=0)] = 0
+    federated: Annotated[Int, Field(ge=0)] = 0
     """Units that federated jobs hold, in-flight ones included."""
-    largest_free_on_one_node: Annotated[int, Field(ge=0)] = 0
+    largest_free_on_one_node: Annotated[Int, Field(ge=0)] = 0
     """Largest free block on a single node."""
-    whole_free_nodes: Annotated[int, Field(ge=0)] = 0
+    whole_free_nodes: Annotated[Int, Field(ge=0)] = 0
     """Nodes whose units are all free."""
-    normalized_compute: Annotated[int, Field(ge=0)] = 0
+    normalized_compute: Annotated[Int, Field(ge=0)] = 0
     """Allocatable units in dense BF16 TFLOPS, rounded down."""
 
 
@@ -235,9 +262,9 @@ class CustomResourceStatus(ApiModel):
 
     resource: ResourceName
     """Resource name."""
-    allocatable: Annotated[int, Field(ge=0)] = 0
+    allocatable: Annotated[Int, Field(ge=0)] = 0
     """Sum over the nodes."""
-    used: Annotated[int, Field(ge=0)] = 0
+    used: Annotated[Int, Field(ge=0)] = 0
     """Sum over the pods."""
 
 
@@ -246,22 +273,22 @@ class BucketStatus(ApiModel):
 
     model: AcceleratorModel
     """Accelerator model."""
-    nodes: Annotated[int, Field(ge=0)]
+    nodes: Annotated[Int, Field(ge=0)]
     """Nodes in the group."""
-    units: Annotated[int, Field(ge=0)]
+    units: Annotated[Int, Field(ge=0)]
     """Allocatable units on each."""
-    free: Annotated[int, Field(ge=0)]
+    free: Annotated[Int, Field(ge=0)]
     """Free units on each."""
 
 
 class NodeCounts(ApiModel):
     """Nodes of a center by state."""
 
-    total: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[Int, Field(ge=0)] = 0
     """All nodes."""
-    ready: Annotated[int, Field(ge=0)] = 0
+    ready: Annotated[Int, Field(ge=0)] = 0
     """Nodes that are Ready."""
-    schedulable: Annotated[int, Field(ge=0)] = 0
+    schedulable: Annotated[Int, Field(ge=0)] = 0
     """Ready nodes that are not cordoned."""
 
 
@@ -275,7 +302,7 @@ class Identity(ApiModel):
 class ComputeCenterStatus(ApiModel):
     """What is known of a center now."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
     conditions: Conditions = []
     """Ready, Reachable, InventoryFresh, Schedulable."""
@@ -299,11 +326,11 @@ class ComputeCenterStatus(ApiModel):
     """Unknown extended resources, shown as they are."""
     buckets: Annotated[list[BucketStatus], ATOMIC, Field(max_length=32)] = []
     """Largest groups of equal nodes, bounded however many nodes there are."""
-    buckets_omitted: Annotated[int, Field(ge=0)] = 0
+    buckets_omitted: Annotated[Int, Field(ge=0)] = 0
     """Groups that did not fit into buckets."""
 
 
-class ComputeCenter(ApiModel):
+class ComputeCenter(KubeObject):
     """A member cluster of the computing network."""
 
     info: ClassVar = KindInfo(
@@ -324,6 +351,22 @@ class ComputeCenter(ApiModel):
         ),
         selectable=(".spec.region",),
     )
+    rules: ClassVar = (
+        Rule(
+            f"self.metadata.name.matches({cel_string(CENTER_NAME)})",
+            "the name of a center must be a DNS label of at most 50 characters without dots:"
+            " it becomes part of namespaces and labels",
+            check=lambda self: self.name == "" or re.fullmatch(CENTER_NAME, self.name) is not None,
+        ),
+        Rule(
+            "!has(self.spec.links) || !self.spec.links.exists(l, l.to == self.metadata.name)",
+            "a center has no link to itself: name another center in to",
+            field=".spec.links",
+            check=lambda self: all(link.to != self.name for link in self.spec.links),
+        ),
+    )
+    kind: Literal["ComputeCenter"] = "ComputeCenter"
+    """The kind."""
     spec: ComputeCenterSpec
     """What the platform engineer says of the center."""
     status: ComputeCenterStatus | None = None

@@ -1,43 +1,104 @@
 """CrossRegionJob: a training job that may run in any center that suits it."""
 
+# ruff: noqa: RUF012  (pydantic copies default lists and maps)
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
-from huiju.api.meta import (
+from huiju.api.markers import (
     ATOMIC,
     SET,
+    Column,
+    KindInfo,
+    Preserve,
+    Rule,
+    by,
+    cel_string,
+    immutable,
+)
+from huiju.api.meta import (
+    DNS_LABEL,
     AcceleratorModel,
     ApiModel,
-    Column,
     Conditions,
     Decimal,
     Duration,
-    KindInfo,
+    Flag,
+    Image,
+    Int,
+    KubeObject,
     Label,
     LabelMap,
     Message,
     Name,
-    Preserve,
-    Rule,
     ShortText,
     Timestamp,
+    Word,
+    text,
 )
+from huiju.api.sizes import FAMILIES, Family, spell
+from huiju.api.structural import validate
 
-Image = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Phase = Literal[
     "Queued", "Dispatching", "Running", "Succeeded", "Failed", "Suspended", "Cancelled", "Unknown"
 ]
 
 
+def _positive(field: str, name: str, unit: str) -> Rule:
+    """A rule that the amount in `field` (`name` in Python), where it is set, is not zero."""
+    return Rule(
+        f"!has(self.{field}) || self.{field}.matches('[1-9]')",
+        f"{field} must be more than zero{unit}",
+        field=f".{field}",
+        check=lambda self: re.search("[1-9]", getattr(self, name) or "1") is not None,
+    )
+
+
+def _single_size(family: Family) -> Rule:
+    """Units per worker that the servers of `family` can serve at all."""
+    legal = f" must be {spell(family.single)}: no server gives one worker another number"
+    return Rule(
+        f"!{family.cel_covers('self.model')} || self.perWorker in {list(family.single)}",
+        f"perWorker of {family.name}{legal}",
+        field=".perWorker",
+        message_expression=f"'perWorker of ' + self.model + {cel_string(legal)}",
+        check=lambda self: not family.covers(self.model) or self.per_worker in family.single,
+        explain=lambda self: f"perWorker of {self.model}{legal}",
+    )
+
+
+def _gang_size(family: Family) -> Rule:
+    """Units per worker that `family` can serve in a job of several workers."""
+    message = (
+        f"with several workers, perWorker of {family.name} must be {spell(family.gang)}:"
+        " change perWorker, or use one worker"
+    )
+    one = f"!{family.cel_covers('a.model')} || a.perWorker in {list(family.gang)}"
+    return Rule(
+        f"self.workers == 1 || self.accelerators.all(a, {one})",
+        message,
+        field=".accelerators",
+        check=lambda self: all(
+            not family.covers(a.model) or a.per_worker in family.sizes(self.workers)
+            for a in self.accelerators
+        ),
+    )
+
+
 class AcceleratorAlternative(ApiModel):
     """One kind of accelerator that the job can run on."""
 
+    rules: ClassVar = (
+        *(_single_size(family) for family in FAMILIES),
+        _positive("relativeSpeed", "relative_speed", ""),
+    )
     model: AcceleratorModel
     """Accelerator model, such as `ascend-910b3`."""
-    per_worker: Annotated[int, Field(ge=1, le=1024)]
+    per_worker: Annotated[Int, Field(ge=1, le=1024)]
     """Units per worker as the node advertises them (dies on A3)."""
     image: Image | None = None
     """Image of the main container on this accelerator; default the template's."""
@@ -48,13 +109,18 @@ class AcceleratorAlternative(ApiModel):
 class Placement(ApiModel):
     """Where the job may run; these are filters and are never relaxed."""
 
-    regions: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
-        SET,
-        Field(max_length=64),
-    ] = []
+    rules: ClassVar = (
+        Rule(
+            "!has(self.centers) || !has(self.excludeCenters)"
+            " || !self.centers.exists(c, c in self.excludeCenters)",
+            "a center cannot be both in centers and in excludeCenters: take it out of one",
+            field=".excludeCenters",
+            check=lambda self: not set(self.centers) & set(self.exclude_centers),
+        ),
+    )
+    regions: Annotated[list[Word], SET, Field(max_length=64)] = []
     """Regions that are allowed; empty allows all."""
-    residency: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    residency: Word | None = None
     """Residency class that the center must satisfy."""
     centers: Annotated[list[Name], SET, Field(max_length=256)] = []
     """Centers that are allowed; empty allows all."""
@@ -69,10 +135,18 @@ class Data(ApiModel):
 
     dataset: Name
     """Name of the DatasetShare."""
-    version: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    version: Word
     """Version or channel."""
-    mount_path: Annotated[str, StringConstraints(pattern=r"^/", max_length=512)]
-    """Where the containers see it, read-only."""
+    mount_path: Annotated[
+        str,
+        *text(
+            r"^(/[^/\s:]+)+$",
+            "must be an absolute path without spaces, colons or a slash at its end, such as /data",
+            longest=512,
+            shortest=2,
+        ),
+    ]
+    """Where the containers see it, read-only; each path once in a job."""
 
 
 class Carry(ApiModel):
@@ -91,20 +165,21 @@ class Launch(ApiModel):
 
     framework: Literal["plain", "torchrun", "mindspore"] = "plain"
     """Which environment the workers get."""
-    port: Annotated[int, Field(ge=1024, le=65535)] = 29500
+    port: Annotated[Int, Field(ge=1024, le=65535)] = 29500
     """Rendezvous port on the first worker."""
-    processes_per_worker: Annotated[int, Field(ge=1, le=1024)] | None = None
+    processes_per_worker: Annotated[Int, Field(ge=1, le=1024)] | None = None
     """Processes per worker; default perWorker."""
-    shared_memory: Annotated[str, StringConstraints(pattern=r"^[0-9]+(Mi|Gi)$", max_length=16)] = (
-        "8Gi"
-    )
+    shared_memory: Annotated[
+        str,
+        *text(r"^[0-9]+(Mi|Gi)$", "must be an amount in Mi or Gi such as 8Gi", longest=16),
+    ] = "8Gi"
     """Limit of the /dev/shm that every worker gets."""
 
 
 class Retry(ApiModel):
     """What happens when the application itself fails."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 1
+    max_attempts: Annotated[Int, Field(ge=1, le=100)] = 1
     """Attempts in all; failures of nodes, centers or placement do not count."""
 
 
@@ -113,51 +188,122 @@ class Failover(ApiModel):
 
     policy: Literal["Never", "Ask", "Reschedule"] = "Never"
     """Never waits for the center; Reschedule runs the job elsewhere under a new epoch."""
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    max_attempts: Annotated[Int, Field(ge=1, le=100)] = 3
     """Failovers in all."""
 
 
 class Checkpoint(ApiModel):
     """How the job saves its progress."""
 
+    rules: ClassVar = (_positive("period", "period", ": give the time between two checkpoints"),)
     period: Duration
     """Time between two checkpoints."""
+
+
+RESUBMIT = "delete the job and submit it again"
+
+POD_TEMPLATE: dict[str, Any] = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "metadata": {
+            "description": "Labels and annotations of the pods.",
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": True,
+        },
+        "spec": {
+            "description": "An ordinary pod spec; see `kubectl explain pod.spec`.",
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": True,
+            "required": ["containers"],
+            "properties": {
+                "containers": {
+                    "description": "Containers of each worker; the first is the main one.",
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 64,
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    "items": {
+                        "description": "An ordinary container.",
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                        "required": ["name"],
+                        "properties": {
+                            "name": {
+                                "description": "Name of the container, a DNS label.",
+                                "type": "string",
+                                "minLength": 1,
+                                "maxLength": 63,
+                                "pattern": DNS_LABEL,
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+"""What is checked of a pod template at once; the rest is for the server that runs it."""
+
+
+def _fit_template(template: dict[str, Any]) -> dict[str, Any]:
+    """Hold a pod template against the part of it that the schema declares."""
+    problems = validate(template, POD_TEMPLATE, "template")
+    if problems:
+        raise PydanticCustomError("template", "{problems}", {"problems": "; ".join(problems)})
+    return template
 
 
 class CrossRegionJobSpec(ApiModel):
     """What a user asks for."""
 
     rules: ClassVar = (
-        Rule(
-            "self.queue == oldSelf.queue && self.workers == oldSelf.workers"
-            " && self.accelerators == oldSelf.accelerators && self.template == oldSelf.template",
-            "queue, workers, accelerators and template are immutable: delete the job and submit it again",
-        ),
+        *(immutable(field, RESUBMIT, required=True) for field in ("queue", "accelerators")),
+        immutable("workers", RESUBMIT, required=True),
+        immutable("template", RESUBMIT, required=True),
+        *(immutable(field, RESUBMIT) for field in ("launch", "data", "carry", "checkpoint")),
         Rule(
             "!oldSelf.cancel || self.cancel",
             "a cancelled job stays cancelled: submit it again under a new name",
             field=".cancel",
+            reason="FieldValueForbidden",
         ),
+        Rule(
+            "self.accelerators.all(a, self.accelerators.exists_one("
+            "b, b.model == a.model && b.perWorker == a.perWorker))",
+            "two alternatives have the same model and perWorker, and only the first would ever be"
+            " used: remove the other",
+            field=".accelerators",
+            reason="FieldValueDuplicate",
+            check=lambda self: (
+                len({(a.model, a.per_worker) for a in self.accelerators}) == len(self.accelerators)
+            ),
+        ),
+        *(_gang_size(family) for family in FAMILIES if family.gang != family.single),
+        _positive("maxRuntime", "max_runtime", ": leave it out for no limit"),
+        _positive("expectedRuntime", "expected_runtime", ": leave it out if unknown"),
+        _positive("schedulingDeadline", "scheduling_deadline", ""),
     )
     queue: Name
     """ComputeQueue that the job waits in."""
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    priority: Annotated[Int, Field(ge=-1_000_000, le=1_000_000)] = 0
     """Order inside the queue; higher first."""
     accelerators: Annotated[
         list[AcceleratorAlternative], ATOMIC, Field(min_length=1, max_length=16)
     ]
     """Alternatives, best first; one is chosen for the whole job."""
-    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    workers: Annotated[Int, Field(ge=1, le=4096)] = 1
     """Pods that run together: all or none."""
-    template: Annotated[dict[str, Any], Preserve()]
+    template: Annotated[dict[str, Any], Preserve(POD_TEMPLATE), AfterValidator(_fit_template)]
     """An ordinary pod template; image and accelerator request are filled in."""
     max_runtime: Duration | None = None
-    """Wall clock after which an attempt is ended."""
+    """Wall clock after which an attempt is ended; a change holds from the next attempt on."""
     expected_runtime: Duration | None = None
     """Expected run time on the first alternative; lets the scheduler plan."""
     launch: Launch = Launch()
     """How the workers start."""
-    data: Annotated[list[Data], ATOMIC, Field(max_length=32)] = []
+    data: Annotated[list[Data], by("mountPath"), Field(max_length=32)] = []
     """Data sets that the job reads."""
     carry: Carry = Carry()
     """What travels with the job."""
@@ -169,15 +315,15 @@ class CrossRegionJobSpec(ApiModel):
     """What happens when the center is lost."""
     checkpoint: Checkpoint | None = None
     """How the job saves its progress; preemption prefers jobs that lose little."""
-    preemptible: bool = True
+    preemptible: Flag = True
     """May be stopped for a queue that is owed its guarantee."""
     scheduling_deadline: Duration = "5m"
     """Time for all pods to be bound to nodes before another center is tried."""
     ttl_after_finished: Duration = "24h"
     """How long a finished job's workload and object stay."""
-    suspend: bool = False
+    suspend: Flag = False
     """Stops the job and gives its accelerators back; resume by false."""
-    cancel: bool = False
+    cancel: Flag = False
     """Stops the job for good; it keeps its status."""
 
 
@@ -186,9 +332,9 @@ class PlacementStatus(ApiModel):
 
     center: Name
     """ComputeCenter."""
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[Int, Field(ge=1)]
     """Number of this placement; older ones have lost the right to run the job."""
-    alternative: Annotated[int, Field(ge=0)]
+    alternative: Annotated[Int, Field(ge=0)]
     """Index into spec.accelerators."""
     model: AcceleratorModel
     """Accelerator model that was chosen."""
@@ -209,7 +355,7 @@ class PastPlacement(ApiModel):
 
     center: Name
     """ComputeCenter."""
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Annotated[Int, Field(ge=1)]
     """Number of the placement."""
     reason: ShortText
     """Why it ended."""
@@ -233,7 +379,7 @@ class AvoidedCenter(ApiModel):
 class CrossRegionJobStatus(ApiModel):
     """What became of the job."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
     phase: Phase | None = None
     """For printing only; use the conditions."""
@@ -243,7 +389,7 @@ class CrossRegionJobStatus(ApiModel):
     """Why the job is where it is."""
     message: Message | None = None
     """The same for a person, with numbers."""
-    epoch: Annotated[int, Field(ge=0)] = 0
+    epoch: Annotated[Int, Field(ge=0)] = 0
     """Highest epoch ever given to the job."""
     placement: PlacementStatus | None = None
     """The placement that holds now; stays after the end."""
@@ -251,13 +397,13 @@ class CrossRegionJobStatus(ApiModel):
     """Earlier placements, newest first."""
     avoid: Annotated[list[AvoidedCenter], ATOMIC, Field(max_length=16)] = []
     """Centers that failed the job lately."""
-    application_failures: Annotated[int, Field(ge=0)] = 0
+    application_failures: Annotated[Int, Field(ge=0)] = 0
     """Failures that count against retry.maxAttempts."""
-    placement_failures: Annotated[int, Field(ge=0)] = 0
+    placement_failures: Annotated[Int, Field(ge=0)] = 0
     """Failures of placement or infrastructure; they only back off."""
     retry_at: Timestamp | None = None
     """Not placed again before this time."""
-    ready_workers: Annotated[int, Field(ge=0)] = 0
+    ready_workers: Annotated[Int, Field(ge=0)] = 0
     """Workers that run."""
     started_at: Timestamp | None = None
     """When all workers of the current attempt first ran."""
@@ -265,7 +411,7 @@ class CrossRegionJobStatus(ApiModel):
     """When the job reached its end."""
 
 
-class CrossRegionJob(ApiModel):
+class CrossRegionJob(KubeObject):
     """A training job."""
 
     info: ClassVar = KindInfo(
@@ -284,8 +430,10 @@ class CrossRegionJob(ApiModel):
             Column("Epoch", ".status.epoch", "integer", priority=1),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
-        selectable=(".spec.queue",),
+        selectable=(".spec.queue", ".status.phase", ".status.placement.center"),
     )
+    kind: Literal["CrossRegionJob"] = "CrossRegionJob"
+    """The kind."""
     spec: CrossRegionJobSpec
     """What the user asks for."""
     status: CrossRegionJobStatus | None = None

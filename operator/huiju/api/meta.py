@@ -1,84 +1,33 @@
-"""What every kind shares: the base model, scalar types, list markers, CEL rules, conditions.
+"""What every kind shares: the base models, scalar types and conditions.
 
-Decides how a Python model maps to a structural schema (the markers); does not generate it (see
-`schema.py`). Invariant: every list states its list type, every string and list its bound.
+Decides which strings and numbers are legal and what to tell who misses them; says nothing of what
+other objects must hold. Invariants: every list states its list type, every string and list its
+bound, and a spec that the model takes is one that the API server takes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+import datetime
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from huiju.api.markers import Keys, KindInfo, ListType, Preserve, Rule, Says, by
 
 GROUP = "huiju.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-
-
-@dataclass(frozen=True, slots=True)
-class ListType:
-    """How the API server merges a list: `atomic`, `set`, or `map` with its keys."""
-
-    kind: Literal["atomic", "set", "map"]
-    keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A CEL rule on an object: `rule` must hold, else the user reads `message`.
-
-    `field` is the path the error points at (`.spec.workers`); `reason` one of the API server's
-    FieldValue reasons. A rule that reads `oldSelf` is a transition rule.
-    """
-
-    rule: str
-    message: str
-    field: str = ""
-    reason: str = "FieldValueInvalid"
-    message_expression: str = ""
-    optional_old_self: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Preserve:
-    """The field keeps members that the schema does not name (only for pod templates)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A printer column of `kubectl get`."""
-
-    name: str
-    path: str
-    type: str = "string"
-    description: str = ""
-    priority: int = 0
-    format: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class KindInfo:
-    """The CRD envelope of a kind: names, scope, columns, selectable fields."""
-
-    kind: str
-    plural: str
-    singular: str
-    short_names: tuple[str, ...]
-    namespaced: bool
-    columns: tuple[Column, ...]
-    selectable: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ("huiju",)
-
-
-ATOMIC = ListType("atomic")
-SET = ListType("set")
-
-
-def by(*keys: str) -> ListType:
-    """A list merged by `keys`, which every entry must have."""
-    return ListType("map", keys)
 
 
 class ApiModel(BaseModel):
@@ -97,37 +46,173 @@ class ApiModel(BaseModel):
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @model_validator(mode="after")
+    def _obey_rules(self) -> Self:
+        """Hold the object against the rules that the API server holds it against."""
+        for rule in self.rules:
+            if rule.check is not None and not rule.check(self):
+                message = rule.explain(self) if rule.explain else rule.message
+                raise PydanticCustomError("rule", "{message}", {"message": message})
+        return self
+
+    @model_validator(mode="after")
+    def _hold_no_duplicates(self) -> Self:
+        """Refuse what the list types of the fields refuse."""
+        for name, info in type(self).model_fields.items():
+            for marker in info.metadata:
+                if not isinstance(marker, ListType):
+                    continue
+                duplicate = marker.duplicate(getattr(self, name) or [])
+                if duplicate is not None:
+                    raise PydanticCustomError(
+                        "duplicate",
+                        "{field}: Duplicate value: {value}",
+                        {"field": info.alias or name, "value": str(duplicate)},
+                    )
+        return self
+
+
+class KubeObject(ApiModel):
+    """Base of the kinds themselves: what every Kubernetes object carries."""
+
+    info: ClassVar[KindInfo]
+
+    api_version: Literal["huiju.dev/v1alpha1"] = "huiju.dev/v1alpha1"
+    """Group and version of the kind."""
+    metadata: Annotated[dict[str, Any], Preserve()] = {}
+    """Standard object metadata."""
+
+    @property
+    def name(self) -> str:
+        """The object's name, empty where the server is to choose one."""
+        return str(self.metadata.get("name", ""))
+
+    @model_validator(mode="after")
+    def _name_is_legal(self) -> Self:
+        """Refuse names that no API server takes."""
+        name = self.metadata.get("name")
+        legal = isinstance(name, str) and len(name) <= 253 and OBJECT_NAME.fullmatch(name)
+        if name is not None and not legal:
+            raise PydanticCustomError(
+                "name", "metadata.name: Invalid value: {name}", {"name": repr(name)}
+            )
+        return self
+
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 MODEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 DECIMAL = r"^[0-9]+(\.[0-9]{1,6})?$"
+LABEL_KEY = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+WORD = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+NAMESPACE_PATTERN = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$"
+IMAGE = r"^[^\s]+$"
+OBJECT_NAME = re.compile(DNS_NAME)
+TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
 
-Name = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]
+
+def _a_real_time(value: str) -> str:
+    """Refuse times that match the pattern and do not exist, as the API server does."""
+    datetime.datetime.fromisoformat(value)
+    return value
+
+
+def text(pattern: str, words: str, *, longest: int, shortest: int = 1) -> Any:
+    """Constraints of a string: its pattern, what to tell who missed it, and its bounds."""
+    return (
+        StringConstraints(pattern=pattern, min_length=shortest, max_length=longest),
+        Says(words),
+    )
+
+
+Int = Annotated[int, Strict()]
+"""A whole number; a string of digits is refused, as the API server refuses it."""
+Flag = Annotated[bool, Strict()]
+"""True or false, nothing that only looks like it."""
+Name = Annotated[
+    str,
+    *text(
+        DNS_NAME,
+        "must be an object name: lower case letters, digits, '-' and '.', such as team-a",
+        longest=253,
+    ),
+]
 """The name of a Kubernetes object."""
-Label = Annotated[str, StringConstraints(pattern=DNS_LABEL, min_length=1, max_length=63)]
+Label = Annotated[
+    str,
+    *text(
+        DNS_LABEL,
+        "must be a DNS label: lower case letters, digits and '-', at most 63, such as team-a",
+        longest=63,
+    ),
+]
 """A DNS label, such as a namespace."""
-Duration = Annotated[str, StringConstraints(pattern=DURATION, min_length=2, max_length=32)]
+Duration = Annotated[
+    str, *text(DURATION, "must be a duration such as 90s, 1h30m or 2d", longest=32, shortest=2)
+]
 """Go style: `90s`, `1h30m`, `2d`."""
-AcceleratorModel = Annotated[str, StringConstraints(pattern=MODEL, min_length=1, max_length=63)]
+AcceleratorModel = Annotated[
+    str,
+    *text(
+        MODEL,
+        "must be an accelerator model in lower case, such as ascend-910b3 or nvidia-h100-sxm,"
+        " not a resource name",
+        longest=63,
+    ),
+]
 """What the chip is (`ascend-910b3`), never the resource name."""
-Quantity = Annotated[str, StringConstraints(pattern=QUANTITY, min_length=1, max_length=32)]
-Decimal = Annotated[str, StringConstraints(pattern=DECIMAL, min_length=1, max_length=24)]
+Quantity = Annotated[str, *text(QUANTITY, "must be a quantity such as 4, 500m or 8Gi", longest=32)]
+Decimal = Annotated[
+    str,
+    *text(DECIMAL, "must be a decimal in quotes such as '0.5', with at most 6 places", longest=24),
+]
 """A non-negative decimal written as a string: floats do not survive every client."""
+Word = Annotated[
+    str,
+    *text(WORD, "must be one word of letters, digits, '-', '_' and '.', such as south", longest=63),
+]
+"""A word of the federation's own, such as a region or a residency class."""
+NamespacePattern = Annotated[
+    str,
+    *text(
+        NAMESPACE_PATTERN,
+        "must be a namespace, where * stands for any characters, such as team-*",
+        longest=63,
+    ),
+]
+"""A namespace or a pattern of namespaces."""
+Image = Annotated[str, *text(IMAGE, "must be an image name without spaces", longest=512)]
+"""The name of a container image, or its start."""
 ShortText = Annotated[str, StringConstraints(max_length=253)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 Message = Annotated[str, StringConstraints(max_length=32768)]
 LabelMap = Annotated[
     dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=317)],
-        Annotated[str, StringConstraints(max_length=63)],
+        Annotated[str, StringConstraints(pattern=LABEL_KEY, min_length=1, max_length=317)],
+        Annotated[
+            str,
+            *text(
+                LABEL_VALUE,
+                "must be a label value: letters, digits, '-', '_' and '.', at most 63",
+                longest=63,
+                shortest=0,
+            ),
+        ],
     ],
     Field(max_length=64),
+    Keys(LABEL_KEY, "keys must be label names such as zone or example.com/zone"),
 ]
 Timestamp = Annotated[
-    str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})
+    str,
+    StringConstraints(pattern=TIMESTAMP, max_length=40),
+    AfterValidator(_a_real_time),
+    Field(json_schema_extra={"format": "date-time"}),
 ]
 """RFC 3339 in UTC."""
 
@@ -139,7 +224,7 @@ class Condition(ApiModel):
     """What is judged, in CamelCase."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this was judged on."""
     last_transition_time: Timestamp
     """When the status last flipped."""

@@ -1,22 +1,24 @@
 """ComputeQueue: how much of the network a group of users may hold."""
 
+# ruff: noqa: RUF012  (pydantic copies default lists and maps)
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from huiju.api.markers import SET, Column, KindInfo, Rule
 from huiju.api.meta import (
-    SET,
     ApiModel,
-    Column,
     Conditions,
-    KindInfo,
+    Flag,
+    Int,
+    KubeObject,
     Name,
-    Rule,
+    NamespacePattern,
 )
 
-Tflops = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
+Tflops = Annotated[Int, Field(ge=0, le=1_000_000_000_000)]
 
 
 class ComputeQueueSpec(ApiModel):
@@ -25,18 +27,25 @@ class ComputeQueueSpec(ApiModel):
     rules: ClassVar = (
         Rule(
             "!has(self.guarantee) || !has(self.ceiling) || self.guarantee <= self.ceiling",
-            "guarantee must not exceed ceiling",
+            "guarantee must not exceed ceiling: lower guarantee or raise ceiling",
             field=".guarantee",
+            check=lambda self: (
+                self.guarantee is None or self.ceiling is None or self.guarantee <= self.ceiling
+            ),
         ),
         Rule(
-            "!has(self.lendingLimit) || (has(self.guarantee) && self.lendingLimit <= self.guarantee)",
-            "lendingLimit needs a guarantee and must not exceed it",
+            "!has(self.lendingLimit)"
+            " || (has(self.guarantee) && self.lendingLimit <= self.guarantee)",
+            "lendingLimit needs a guarantee and must not exceed it: set guarantee to at least it",
             field=".lendingLimit",
+            check=lambda self: (
+                self.lending_limit is None or self.lending_limit <= (self.guarantee or 0)
+            ),
         ),
     )
     parent: Name | None = None
     """Queue above this one; none makes it a root."""
-    weight: Annotated[int, Field(ge=1, le=10_000)] = 1
+    weight: Annotated[Int, Field(ge=1, le=10_000)] = 1
     """Share among siblings when they compete."""
     guarantee: Tflops | None = None
     """TFLOPS that the queue gets whenever it asks; none is 0."""
@@ -44,34 +53,30 @@ class ComputeQueueSpec(ApiModel):
     """TFLOPS that the queue never exceeds; none is no limit."""
     lending_limit: Tflops | None = None
     """How much of an unused guarantee others may borrow; none is all of it."""
-    namespaces: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
-        SET,
-        Field(max_length=256),
-    ] = ["*"]
+    namespaces: Annotated[list[NamespacePattern], SET, Field(max_length=256)] = ["*"]
     """Namespaces whose jobs may use the queue; `*` matches any characters."""
     home_center: Name | None = None
     """Center to prefer when all else is equal."""
-    stopped: bool = False
+    stopped: Flag = False
     """Accepts jobs but starts none."""
 
 
 class ComputeQueueStatus(ApiModel):
     """What a queue holds now."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
     conditions: Conditions = []
     """Ready: the queue can admit jobs."""
-    queued: Annotated[int, Field(ge=0)] = 0
+    queued: Annotated[Int, Field(ge=0)] = 0
     """Jobs that wait."""
-    running: Annotated[int, Field(ge=0)] = 0
+    running: Annotated[Int, Field(ge=0)] = 0
     """Jobs that are placed."""
-    usage: Annotated[int, Field(ge=0)] = 0
+    usage: Annotated[Int, Field(ge=0)] = 0
     """TFLOPS that placed jobs hold."""
 
 
-class ComputeQueue(ApiModel):
+class ComputeQueue(KubeObject):
     """A queue of training jobs."""
 
     info: ClassVar = KindInfo(
@@ -91,6 +96,16 @@ class ComputeQueue(ApiModel):
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     )
+    rules: ClassVar = (
+        Rule(
+            "!has(self.spec.parent) || self.spec.parent != self.metadata.name",
+            "a queue cannot be its own parent: name another queue, or leave parent out for a root",
+            field=".spec.parent",
+            check=lambda self: self.spec.parent in (None, "") or self.spec.parent != self.name,
+        ),
+    )
+    kind: Literal["ComputeQueue"] = "ComputeQueue"
+    """The kind."""
     spec: ComputeQueueSpec = ComputeQueueSpec()
     """The queue's place and share."""
     status: ComputeQueueStatus | None = None
