@@ -1,0 +1,329 @@
+"""One push center: connects, senses, syncs, and knows whether the center can be believed.
+
+Decides whether a center is open for placements, lost, or refused; not what runs there. Invariants:
+nothing is placed before all that the center holds was read; a credential that leads to another
+cluster than the first is refused; one center's trouble delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from huiju.api.center import ComputeCenterSpec
+from huiju.api.reasons import Reason
+from huiju.centers.bundle import Bundle
+from huiju.centers.inventory import Reservation
+from huiju.centers.observe import Observation
+from huiju.centers.policy import center_view
+from huiju.centers.sensor import Sensor
+from huiju.centers.syncer import Syncer
+from huiju.hub.credentials import CredentialProblem, read_kubeconfig
+from huiju.hub.settings import HubSettings
+from huiju.hub.leadership import LeaderClient
+from huiju.kube.client import Client, Observer
+from huiju.kube.credentials import Credentials
+from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized
+from huiju.kube.resources import NAMESPACES
+from huiju.scheduling.model import Center
+
+log = logging.getLogger(__name__)
+HEARTBEAT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the hub and the center stand: the Reachable condition in the making."""
+
+    reachable: bool | None
+    reason: Reason
+    message: str
+
+
+CONNECTING = Standing(None, Reason.CONNECTING, "The hub has not reached the center yet.")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """How a center tells the hub of changes; all synchronous and cheap."""
+
+    changed: Callable[[str], None]
+    """The center's inventory or standing changed."""
+    observed: Callable[[str, Observation], None]
+    """A workload in the center changed."""
+    opened: Callable[[str], None]
+    """Everything in the center has been read."""
+
+
+class CenterRuntime:
+    """A push center's connection and everything that lives on it."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: ComputeCenterSpec,
+        identity: str,
+        hub: HubSide,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.identity = identity
+        """UID of the kube-system namespace that was first met under this name, if any."""
+        self.version = ""
+        self.standing = CONNECTING
+        self.lost_since = 0.0
+        self._hub = hub
+        self._last_seen = 0.0
+        self._created = time.time()
+        self._sensor: Sensor | None = None
+        self._syncer: Syncer | None = None
+        self._opened = False
+
+    # --- what the jobs' side asks ------------------------------------------------------------
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything that the center holds has been read."""
+        return self._opened
+
+    @property
+    def lost(self) -> bool:
+        """Whether the center has given no proof of life for long."""
+        return self.lost_since > 0.0
+
+    @property
+    def sensor(self) -> Sensor | None:
+        """The center's inventory, once it was reached."""
+        return self._sensor
+
+    @property
+    def syncer(self) -> Syncer:
+        """The center's syncer.
+
+        Raises:
+            Transient: the center was not reached yet.
+        """
+        if self._syncer is None:
+            raise Transient(f"center {self.name} is not connected")
+        return self._syncer
+
+    def observed(self, uid: str, epoch: int) -> Observation | None:
+        """What the center shows of one epoch of a job."""
+        return next((o for o in self.observations_of(uid) if o.epoch == epoch), None)
+
+    def observations_of(self, uid: str) -> tuple[Observation, ...]:
+        """What the center shows of all epochs of a job."""
+        return self._syncer.observations_of(uid) if self._syncer else ()
+
+    def held_epoch(self, uid: str) -> int:
+        """The highest epoch of a job that the center holds."""
+        return self._syncer.held_epoch(uid) if self._syncer else 0
+
+    async def ensure(self, bundle: Bundle) -> None:
+        """Create what is missing of a bundle."""
+        await self.syncer.ensure(bundle)
+
+    async def stop(self, uid: str, epoch: int, reason: Reason, message: str) -> None:
+        """Suspend one epoch of a job, and note why on the workload."""
+        await self.syncer.suspend(uid, epoch, reason, message)
+
+    # --- what the scheduler asks -------------------------------------------------------------
+
+    def view(self, now: float) -> Center:
+        """What the center can run now."""
+        closed, message = self._closed()
+        if self._sensor is None:
+            return Center(name=self.name, closed=closed, closed_message=message)
+        return center_view(
+            self.name, self.spec, self._sensor.inventory, closed=closed, message=message, now=now
+        )
+
+    def _closed(self) -> tuple[str, str]:
+        if self.lost:
+            return Reason.CENTER_UNREACHABLE, self.standing.message
+        if self.standing.reachable is False:
+            return self.standing.reason, self.standing.message
+        if not self._opened:
+            return Reason.CENTER_NOT_READY, "The hub has not yet read what the center holds."
+        if self.spec.cordoned:
+            return Reason.CENTER_CORDONED, "The center is cordoned."
+        return "", ""
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Keep units from other decisions until pods are bound."""
+        if self._sensor is not None:
+            self._sensor.inventory.reserve(reservation)
+            self._hub.callbacks.changed(self.name)
+
+    def release(self, uid: str, epoch: int) -> None:
+        """Give a reservation back."""
+        if self._sensor is not None:
+            self._sensor.inventory.release(uid, epoch)
+            self._hub.callbacks.changed(self.name)
+
+    # --- facts for rendering -----------------------------------------------------------------
+
+    def model_labels(self, model: str, resource: str) -> dict[str, str]:
+        """Node labels that single out the model among nodes of one resource name."""
+        return self._sensor.inventory.model_labels(model, resource) if self._sensor else {}
+
+    def resource_of(self, model: str) -> str | None:
+        """A resource name under which the center has the model."""
+        return self._sensor.inventory.resource_of(model) if self._sensor else None
+
+    def gflops_per_unit(self, model: str, resource: str) -> int:
+        """Normalized compute of one unit; 0 while the center has no such node."""
+        return self._sensor.inventory.gflops_per_unit(model, resource) if self._sensor else 0
+
+    # --- life --------------------------------------------------------------------------------
+
+    def respec(self, spec: ComputeCenterSpec) -> bool:
+        """Take a new spec; True if the connection must be made anew."""
+        anew = spec.connection != self.spec.connection or spec.accelerators != (
+            self.spec.accelerators
+        )
+        self.spec = spec
+        self._hub.callbacks.changed(self.name)
+        return anew
+
+    async def run(self) -> None:
+        """Keep the center connected until cancelled; every failure is tried again."""
+        while True:
+            try:
+                await self._connected()
+            except* CredentialProblem as problems:
+                problem = problems.exceptions[0]
+                if isinstance(problem, CredentialProblem):
+                    self._stand(False, problem.reason, problem.message)
+            except* Unauthorized as errors:
+                self._stand(
+                    False,
+                    Reason.CREDENTIAL_INVALID,
+                    f"The center refuses the credential: {errors.exceptions[0]}; renew it "
+                    "(kubectl huiju join does) or look at the account in the center.",
+                )
+            except* (KubeError, TimeoutError, OSError) as errors:
+                self._stand(
+                    None, Reason.CENTER_UNREACHABLE, f"No answer: {_first(errors)}"
+                )
+            except* Exception as errors:
+                # A bug in one center's tasks must not end the hub; it is logged and retried.
+                log.exception("center failed", extra={"center": self.name}, exc_info=errors)
+                self._stand(None, Reason.CENTER_UNREACHABLE, "Internal error; see the hub's log.")
+            self._judge_loss()
+            await asyncio.sleep(self._hub.settings.center_retry)
+
+    async def _connected(self) -> None:
+        push = self.spec.connection.push
+        if push is None:
+            raise CredentialProblem(
+                Reason.CENTER_NOT_READY, "Pull centers need an agent; this hub serves push centers."
+            )
+
+        async def credentials() -> Credentials:
+            # Also called after a 401: a renewed token is taken from the Secret as it is then.
+            return await read_kubeconfig(self._hub.client, push.kubeconfig_secret)
+
+        client = LeaderClient(
+            credentials, name=self.name, held=self._hub.held, observer=self._hub.observer(self.name)
+        )
+        async with client:
+            await self._heartbeat(client)
+            sensor = Sensor(client, self.spec, lambda: self._hub.callbacks.changed(self.name))
+            syncer = Syncer(
+                client,
+                self._hub.hub_id,
+                lambda observation: self._hub.callbacks.observed(self.name, observation),
+            )
+            self._sensor, self._syncer = sensor, syncer
+            self._opened = False
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(sensor.run())
+                    group.create_task(syncer.run())
+                    group.create_task(self._watch_life(client))
+                    group.create_task(self._open(sensor, syncer))
+            finally:
+                self._opened = False
+                self._hub.callbacks.changed(self.name)
+
+    async def _open(self, sensor: Sensor, syncer: Syncer) -> None:
+        await sensor.synced.wait()
+        await syncer.synced.wait()
+        self.version = (await sensor.version()).git_version
+        self._opened = True
+        self._hub.callbacks.opened(self.name)
+        self._hub.callbacks.changed(self.name)
+
+    async def _watch_life(self, client: Client) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await self._heartbeat(client)
+            except (Transient, TimeoutError) as error:
+                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {error}")
+                self._judge_loss()
+
+    async def _heartbeat(self, client: Client) -> None:
+        """Proof of life and of identity in one call."""
+        try:
+            namespace = await client.get(NAMESPACES, "kube-system")
+        except ApiStatus as error:
+            if isinstance(error, Unauthorized):
+                raise
+            raise CredentialProblem(
+                Reason.CREDENTIAL_INVALID,
+                f"The account may not read namespace kube-system in the center: {error}; "
+                "kubectl huiju join makes an account that may.",
+            ) from None
+        uid = str(namespace["metadata"]["uid"])
+        if self.identity and uid != self.identity:
+            raise CredentialProblem(
+                Reason.IDENTITY_CHANGED,
+                f"The credential leads to another cluster (kube-system UID {uid}) than the one "
+                f"that joined as {self.name} ({self.identity}); restore the credential, or delete "
+                "the ComputeCenter and join the new cluster under another name.",
+            )
+        self.identity = uid
+        self._last_seen = time.time()
+        self.lost_since = 0.0
+        self._stand(True, Reason.REACHABLE, "The center answers.")
+
+    def _stand(self, reachable: bool | None, reason: Reason, message: str) -> None:
+        standing = Standing(reachable, reason, message)
+        if standing != self.standing:
+            self.standing = standing
+            self._hub.callbacks.changed(self.name)
+
+    def _judge_loss(self) -> None:
+        silent_since = self._last_seen or self._created
+        if self.lost or time.time() - silent_since < self._hub.settings.center_lost_after:
+            return
+        self.lost_since = silent_since
+        log.warning("center lost", extra={"center": self.name})
+        self._hub.callbacks.changed(self.name)
+        self._hub.callbacks.opened(self.name)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class HubSide:
+    """What every center gets from the hub."""
+
+    client: Client
+    hub_id: str
+    settings: HubSettings
+    callbacks: Callbacks
+    held: Callable[[], bool]
+    """Whether this hub leads; asked before each write."""
+    observer: Callable[[str], Observer]
+    """Counts the calls to one center."""

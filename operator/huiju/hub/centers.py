@@ -1,0 +1,180 @@
+"""ComputeCenters: which runtimes exist, and their statuses on the hub.
+
+Decides when a runtime is made, remade or ended as ComputeCenters come, change and go. Invariant:
+exactly one runtime per ComputeCenter; one center's trouble is confined to its own tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from huiju.api.center import ComputeCenterSpec
+from huiju.hub.center import CenterRuntime, HubSide
+from huiju.hub.center_status import Fields, status_of
+from huiju.hub.clock import seconds
+from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
+from huiju.hub.sites import Sites
+from huiju.hub.status import merge_patch
+from huiju.kube.client import Client
+from huiju.kube.errors import KubeError, NotFound
+from huiju.kube.resources import COMPUTE_CENTERS
+from huiju.telemetry.events import EventRecorder
+
+log = logging.getLogger(__name__)
+
+
+class Record:
+    """One ComputeCenter as last seen, with its runtime's task."""
+
+    __slots__ = (
+        "allow_orphans",
+        "generation",
+        "mass_orphans",
+        "runtime",
+        "status",
+        "task",
+        "uid",
+        "version",
+    )
+
+    def __init__(self, runtime: CenterRuntime, uid: str) -> None:
+        self.runtime = runtime
+        self.uid = uid
+        self.generation = 0
+        self.version = ""
+        self.status: Fields = {}
+        self.allow_orphans = False
+        self.mass_orphans = ""
+        self.task: asyncio.Task[None] | None = None
+
+
+class Centers:
+    """Makes and ends runtimes; writes statuses."""
+
+    def __init__(self, hub: HubSide, sites: Sites, events: EventRecorder) -> None:
+        self._hub = hub
+        self._sites = sites
+        self._events = events
+        self._records: dict[str, Record] = {}
+        self._dirty: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep statuses up to date until cancelled; runtimes live in this task group."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for record in self._records.values():
+                self._start(record)
+            while True:
+                await asyncio.sleep(self._hub.settings.center_status_interval)
+                await self._write_statuses()
+
+    def records(self) -> list[Record]:
+        """All known centers."""
+        return list(self._records.values())
+
+    def changed(self, name: str) -> None:
+        """Something that the status shows may have changed."""
+        self._dirty.add(name)
+
+    def upsert(self, body: Mapping[str, Any]) -> None:
+        """A ComputeCenter appeared or changed."""
+        meta = body["metadata"]
+        name = str(meta["name"])
+        try:
+            spec = ComputeCenterSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            log.error("center refused", extra={"center": name, "error": _first_error(error)})
+            return
+        record = self._records.get(name)
+        if record is not None and record.uid != meta["uid"]:
+            self.remove(name)
+            record = None
+        status = dict(body.get("status") or {})
+        if record is None:
+            record = self._add(name, str(meta["uid"]), spec, status)
+        elif record.generation != meta.get("generation") and record.runtime.respec(spec):
+            self._restart(record)
+        record.generation = int(meta.get("generation") or 0)
+        record.status = status
+        record.allow_orphans = (
+            (meta.get("annotations") or {}).get(ANNOTATION_ALLOW_ORPHAN_REMOVAL) == "true"
+        )
+        self._dirty.add(name)
+
+    def remove(self, name: str) -> None:
+        """A ComputeCenter was deleted; what runs there stays and is nobody's now."""
+        record = self._records.pop(name, None)
+        if record is None:
+            return
+        self._sites.drop(name)
+        if record.task is not None:
+            record.task.cancel()
+        self._hub.callbacks.changed(name)
+
+    def keep_only(self, names: set[str]) -> None:
+        """A full listing: drop what it does not name (a watch may miss deletions)."""
+        for name in set(self._records) - names:
+            self.remove(name)
+
+    def _add(self, name: str, uid: str, spec: ComputeCenterSpec, status: Fields) -> Record:
+        identity = str((status.get("identity") or {}).get("uid") or "")
+        runtime = CenterRuntime(name, spec, identity, self._hub)
+        runtime.lost_since = seconds(str(status.get("lostSince") or ""))
+        record = self._records[name] = Record(runtime, uid)
+        self._sites.add(runtime)
+        self._start(record)
+        self._hub.callbacks.changed(name)
+        return record
+
+    def _start(self, record: Record) -> None:
+        if self._group is not None and record.task is None:
+            name = record.runtime.name
+            record.task = self._group.create_task(record.runtime.run(), name=f"center {name}")
+
+    def _restart(self, record: Record) -> None:
+        if record.task is not None:
+            record.task.cancel()
+        record.task = None
+        self._start(record)
+
+    async def _write_statuses(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for name in sorted(dirty):
+            record = self._records.get(name)
+            if record is None:
+                continue
+            try:
+                await self._write(record)
+            except (KubeError, TimeoutError) as error:
+                log.info("status not written", extra={"center": name, "error": str(error)})
+                self._dirty.add(name)
+
+    async def _write(self, record: Record) -> None:
+        site = record.runtime
+        before = record.status
+        after = status_of(site, record.mass_orphans, record.generation, before, time.time())
+        change = merge_patch(before, after)
+        if not change:
+            return
+        try:
+            written = await self._client.patch_status(COMPUTE_CENTERS, site.name, None, change)
+        except NotFound:
+            return
+        record.status = dict(written.get("status") or {})
+        self._events.center(site.name, record.uid, before, after)
+
+    @property
+    def _client(self) -> Client:
+        return self._hub.client
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

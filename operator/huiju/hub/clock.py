@@ -1,0 +1,20 @@
+"""Wall-clock times as Kubernetes writes them (RFC 3339, UTC) and as seconds since the epoch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def rfc3339(seconds: float) -> str:
+    """`2026-01-31T08:15:30.250000Z`; micro-second form, as MicroTime in Leases and Events."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def stamp(seconds: float) -> str:
+    """`2026-01-31T08:15:30Z`, whole seconds, as metav1.Time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time; 0 for the empty string."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -1,0 +1,150 @@
+"""Making a decision durable: one status write with a resourceVersion precondition.
+
+That write *is* the decision. A crash before it: nothing happened. A crash after it: the reconciler
+finishes the work. Decides whether a decision still holds for the job as it is now; invariant: no
+epoch is given twice, and none below one that a center holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from huiju.centers.bundle import Bundle
+from huiju.centers.render import JobView, RenderRefused
+from huiju.hub import status as transitions
+from huiju.hub.clock import stamp
+from huiju.hub.jobcache import JobCache
+from huiju.hub.jobwriter import JobWriter
+from huiju.hub.lifecycle import Verdict
+from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.renderer import Renderer
+from huiju.kube.errors import Conflict, KubeError, NotFound, Transient
+from huiju.scheduling.model import Place
+
+log = logging.getLogger(__name__)
+TRIES = 3
+
+
+class Result(Enum):
+    """What became of a decision."""
+
+    COMMITTED = "committed"
+    STALE = "stale"
+    """The job changed meanwhile; it is looked at again."""
+    REFUSED = "refused"
+    """The job cannot be rendered for this center; its status says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The outcome, with the rendered bundle where the decision holds."""
+
+    result: Result
+    job: JobObject | None = None
+    bundle: Bundle | None = None
+    verdict: Verdict | None = None
+
+
+class Committer:
+    """Writes placements."""
+
+    def __init__(
+        self,
+        jobs: JobCache,
+        writer: JobWriter,
+        renderer: Renderer,
+        held_epoch: Callable[[str], int],
+    ) -> None:
+        self._jobs = jobs
+        self._writer = writer
+        self._renderer = renderer
+        self._held_epoch = held_epoch
+
+    async def commit(self, decision: Place) -> Committed:
+        """Write the placement, unless the job has changed so that it no longer holds."""
+        for attempt in range(TRIES):
+            job = self._jobs.by_uid(decision.job.uid)
+            if job is None or not _still_wanted(job):
+                return Committed(Result.STALE)
+            try:
+                return await self._once(job, decision)
+            except Conflict:
+                log.debug("commit met a newer job", extra={"job": job.key})
+            except NotFound:
+                return Committed(Result.STALE)
+            except Transient as error:
+                log.info("commit failed, trying again", extra={"job": job.key, "error": str(error)})
+            except KubeError as error:
+                log.warning("commit refused", extra={"job": job.key, "error": str(error)})
+                return Committed(Result.STALE)
+            await asyncio.sleep(0.05 * 2**attempt)
+        return Committed(Result.STALE)
+
+    async def _once(self, job: JobObject, decision: Place) -> Committed:
+        body = await self._renderer.body(job)
+        if body is None:
+            return Committed(Result.STALE)
+        epoch = max(job.status.epoch, self._held_epoch(decision.job.uid)) + 1
+        try:
+            bundle = await self._renderer.render(body, decision, epoch)
+        except RenderRefused as refusal:
+            return Committed(
+                Result.REFUSED, job, verdict=Verdict(False, refusal.reason, refusal.message)
+            )
+        now = time.time()
+        placement = placement_of(decision, bundle, now)
+        after = transitions.placed(
+            transitions.observed(job.status, job.metadata.generation),
+            placement,
+            _message(decision),
+            now,
+        )
+        written = await self._writer.write(job, after, resource_version=body_version(body))
+        return Committed(Result.COMMITTED, written, bundle)
+
+
+def _still_wanted(job: JobObject) -> bool:
+    return (
+        job.status.placement is None
+        and not job.spec.suspend
+        and not job.spec.cancel
+        and not job.metadata.deletion_timestamp
+        and not transitions.finished(job.status)
+    )
+
+
+def body_version(body: JobView) -> str:
+    """The resource version under which the body was read."""
+    return body.metadata.resource_version
+
+
+def placement_of(decision: Place, bundle: Bundle, now: float) -> PlacementStatus:
+    """The decision as the job's status records it."""
+    chosen = decision.job.shape.alternatives[decision.alternative]
+    return PlacementStatus(
+        center=decision.center,
+        epoch=bundle.epoch,
+        alternative=decision.alternative,
+        model=chosen.model,
+        resource=decision.resource,
+        namespace=bundle.center_namespace,
+        workload=bundle.workload,
+        placed_at=stamp(now),
+        nodes=tuple(a.node for a in decision.assignments[:64]),
+    )
+
+
+def _message(decision: Place) -> str:
+    chosen = decision.job.shape.alternatives[decision.alternative]
+    workers = decision.job.shape.workers
+    others = len(decision.trace.candidates) - 1
+    best = f", best of {others + 1} that could take it" if others > 0 else ""
+    return (
+        f"Placed in {decision.center}: {workers} x {chosen.per_worker} {chosen.model} "
+        f"on {len(decision.assignments)} nodes{best}."
+    )

@@ -1,0 +1,153 @@
+"""The loop around the cycle: feed what changed, decide, commit, remember who waits and why.
+
+Decides when a cycle runs; what it decides is the scheduler's. Invariants: cycles never overlap; a
+decision is reserved in its center's ledger before anything else can be decided; a commit that
+fails gives the reservation back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from huiju.hub.settings import HubSettings
+from huiju.hub.waits import Waits
+from huiju.scheduling.core import Core
+from huiju.scheduling.model import Center, Outcome, Place, Preempt
+from huiju.telemetry.metrics import HubMetrics
+
+log = logging.getLogger(__name__)
+
+
+class Site(Protocol):
+    """A center as the dispatcher needs it."""
+
+    def view(self, now: float) -> Center:
+        """What the center can run now."""
+
+    def reserve(self, decision: Place, epoch: int) -> None:
+        """Keep the decision's units from other decisions until its pods are bound."""
+
+
+class Dispatcher:
+    """Runs cycles when something changed, never more often than `cycle_interval`."""
+
+    def __init__(
+        self,
+        core: Core,
+        waits: Waits,
+        metrics: HubMetrics,
+        settings: HubSettings,
+        hooks: Hooks,
+    ) -> None:
+        self.core = core
+        self._waits = waits
+        self._metrics = metrics
+        self._settings = settings
+        self._hooks = hooks
+        self._wake = asyncio.Event()
+        self._dirty: set[str] = set()
+        self._times: list[float] = []
+        self._commits = asyncio.Semaphore(settings.commit_concurrency)
+
+    def wake(self) -> None:
+        """Something that the scheduler sees has changed."""
+        self._wake.set()
+
+    def wake_at(self, when: float) -> None:
+        """Something becomes possible at `when` (seconds since the epoch)."""
+        if not self._times or when < self._times[0]:
+            self._wake_soon(when)
+        heapq.heappush(self._times, when)
+
+    def _wake_soon(self, when: float) -> None:
+        delay = max(0.0, when - time.time()) + 0.001
+        asyncio.get_running_loop().call_later(delay, self._wake.set)
+
+    def center_changed(self, name: str) -> None:
+        """The center's inventory or state has changed."""
+        self._dirty.add(name)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Run cycles until cancelled; a cycle that raises is a bug and does not end the loop."""
+        async with asyncio.TaskGroup() as commits:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if self._hooks.ready():
+                    self._cycle_safely(commits)
+                await asyncio.sleep(self._settings.cycle_interval)
+
+    def _cycle_safely(self, commits: asyncio.TaskGroup) -> None:
+        started = time.perf_counter()
+        try:
+            outcome = self._cycle()
+        except Exception:
+            # One bad object must not stop dispatching for everybody; the next event tries again.
+            log.exception("cycle failed")
+            self._metrics.cycle_failed()
+            return
+        self._metrics.cycle(time.perf_counter() - started, len(outcome.placed))
+        for decision in outcome.placed:
+            commits.create_task(self._commit(decision), name=f"commit {decision.job.name}")
+
+    def _cycle(self) -> Outcome:
+        now = time.time()
+        for name in self._dirty:
+            site = self._hooks.site(name)
+            if site is None:
+                self.core.drop_center(name)
+            else:
+                self.core.set_center(site.view(now))
+        self._dirty.clear()
+        outcome = self.core.cycle(now)
+        for decision in outcome.placed:
+            self._waits.drop(decision.job.uid)
+            self._hooks.reserve(decision)
+        for wait in outcome.waiting:
+            self._waits.note(wait.job.uid, wait.reason, wait.message, now)
+            self._metrics.refused(wait.reason)
+            self._hooks.waiting(wait.job.uid)
+        for preemption in outcome.preempted:
+            self._hooks.preempt(preemption)
+        self._arm(now)
+        return outcome
+
+    def _arm(self, now: float) -> None:
+        while self._times and self._times[0] <= now:
+            heapq.heappop(self._times)
+        if self._times:
+            self._wake_soon(self._times[0])
+
+    async def _commit(self, decision: Place) -> None:
+        async with self._commits:
+            await self._hooks.commit(decision)
+
+
+class Hooks(Protocol):
+    """What the dispatcher needs of the hub."""
+
+    def ready(self) -> bool:
+        """Whether all jobs and queues are known and this hub leads."""
+
+    def site(self, name: str) -> Site | None:
+        """The center of this name."""
+
+    def reserve(self, decision: Place) -> None:
+        """Reserve a decision in its center's ledger."""
+
+    def waiting(self, uid: str) -> None:
+        """A job's waiting reason changed."""
+
+    def preempt(self, preemption: Preempt) -> None:
+        """Stop a placed job gracefully and queue it again."""
+
+    async def commit(self, decision: Place) -> None:
+        """Make a decision durable and dispatch it; gives the reservation back on failure."""
+
+

@@ -1,0 +1,240 @@
+"""The hub, put together: what runs, what wakes what, and what may act only while it leads.
+
+Decides nothing about jobs or centers; it wires the parts. Invariant: no part writes before this
+hub holds its Lease, and all parts stop when the Lease is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from huiju.centers.observe import Observation
+from huiju.hub.acceptance import Acceptance
+from huiju.hub.center import Callbacks, HubSide
+from huiju.hub.centers import Centers
+from huiju.hub.collector import Collector
+from huiju.hub.commit import Committer
+from huiju.hub.dispatcher import Dispatcher
+from huiju.hub.jobcache import JobCache
+from huiju.hub.jobwriter import JobWriter
+from huiju.hub.objects import JobObject
+from huiju.hub.population import Population
+from huiju.hub.queues import Queues
+from huiju.hub.reconciler import Reconciler
+from huiju.hub.renderer import Renderer
+from huiju.hub.settings import HubSettings
+from huiju.hub.shell import Shell
+from huiju.hub.sites import Sites
+from huiju.hub.trial import Trial
+from huiju.hub.waits import Waits
+from huiju.kube.client import Client, Observer
+from huiju.kube.credentials import Credentials
+from huiju.kube.errors import KubeError
+from huiju.kube.informer import Informer
+from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS
+from huiju.scheduling.core import Core
+from huiju.scheduling.model import Place, Preempt
+from huiju.telemetry.events import EventRecorder
+from huiju.telemetry.metrics import HubMetrics
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """One hub process; `run` returns only by cancellation or a bug."""
+
+    def __init__(
+        self,
+        client: Client,
+        hub_id: str,
+        credentials: Callable[[], Credentials],
+        settings: HubSettings,
+        metrics: HubMetrics,
+        held: Callable[[], bool],
+        observer: Callable[[str], Observer],
+    ) -> None:
+        self.settings = settings
+        self.hub_id = hub_id
+        self.client = client
+        self.metrics = metrics
+        self.core = Core()
+        self.waits = Waits(settings)
+        self.sites = Sites()
+        self.events = EventRecorder(client)
+        self._informer: Informer[JobObject] = Informer(
+            client, CROSS_REGION_JOBS, JobObject, on_change=self._job_changed
+        )
+        self.jobs = JobCache(self._informer)
+        self.dispatcher = Dispatcher(self.core, self.waits, metrics, settings, self)
+        side = HubSide(
+            client,
+            hub_id,
+            settings,
+            Callbacks(self._center_changed, self._observed, self._center_opened),
+            held,
+            observer,
+        )
+        self.centers = Centers(side, self.sites, self.events)
+        self.population = Population(
+            self.core,
+            self.sites,
+            self.waits,
+            self.dispatcher.wake,
+            self.dispatcher.wake_at,
+        )
+        self.queues = Queues(self.core, client, self._queue_changed)
+        renderer = Renderer(client, hub_id, self.sites.get)
+        writer = JobWriter(client, self.jobs)
+        acceptance = Acceptance(self.queues.spec, Trial(self.sites, renderer))
+        self._acceptance = acceptance
+        self.reconciler = Reconciler(
+            settings,
+            self.jobs,
+            self.sites,
+            self.population,
+            acceptance,
+            writer,
+            renderer,
+            Committer(self.jobs, writer, renderer, self.sites.held_epoch),
+            self.waits,
+            self.events,
+        )
+        self.collector = Collector(self.jobs, self.centers, settings)
+        self._shell = Shell(credentials, self._kopf_event)
+        self._listed = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether all jobs, queues and centers are known."""
+        return self.jobs.synced and self._listed.is_set()
+
+    async def run(self) -> None:
+        """Run every part until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._informer.run(), name="jobs")
+            group.create_task(self._shell.run(), name="kopf")
+            group.create_task(self._relist(), name="relist")
+            group.create_task(self.events.run(), name="events")
+            await self._listed.wait()
+            await self._informer.synced.wait()
+            group.create_task(self.centers.run(), name="centers")
+            group.create_task(self.reconciler.run(), name="reconciler")
+            group.create_task(self.dispatcher.run(), name="dispatcher")
+            group.create_task(self.collector.run(), name="collector")
+            group.create_task(self._queue_statuses(), name="queues")
+            group.create_task(self._resync(), name="resync")
+
+    # --- the dispatcher's hooks --------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether a decision may be taken now."""
+        return self.synced
+
+    def site(self, name: str) -> Any:
+        """The center of this name."""
+        return self.sites.get(name)
+
+    def reserve(self, decision: Place) -> None:
+        """Reserve a decision under the epoch that its commit will most likely give."""
+        job = self.jobs.by_uid(decision.job.uid)
+        known = job.status.epoch if job is not None else 0
+        held = self.sites.held_epoch(decision.job.uid)
+        self.population.reserve(decision, max(known, held) + 1)
+
+    def waiting(self, uid: str) -> None:
+        """A job's waiting reason changed: it may be due for a write."""
+        job = self.jobs.by_uid(uid)
+        if job is not None:
+            self.reconciler.queue.add_after(job.key, self.settings.waiting_write_delay)
+
+    def preempt(self, preemption: Preempt) -> None:
+        """Stop a placed job gracefully and queue it again."""
+        self.reconciler.preempt(preemption)
+
+    async def commit(self, decision: Place) -> None:
+        """Make a decision durable and dispatch it."""
+        await self.reconciler.commit(decision)
+
+    # --- what wakes what ---------------------------------------------------------------------
+
+    def _job_changed(self, old: JobObject | None, new: JobObject | None) -> None:
+        self.jobs.saw(old, new)
+        if new is not None:
+            self.reconciler.queue.add(new.key)
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self.population.gone(old.metadata.uid)
+            self.sites.forget(old.metadata.uid, old.status.epoch)
+            self._acceptance.forget(old.metadata.uid)
+            if old.status.epoch:
+                self.collector.deleted(old.metadata.uid)
+
+    def _observed(self, _center: str, observation: Observation) -> None:
+        job = self.jobs.by_uid(observation.job_uid)
+        if job is not None:
+            self.reconciler.queue.add(job.key)
+        elif self.jobs.synced:
+            self.collector.wake()
+
+    def _center_changed(self, name: str) -> None:
+        self.dispatcher.center_changed(name)
+        self.centers.changed(name)
+
+    def _center_opened(self, name: str) -> None:
+        """All that the center holds is known, or it was lost: its jobs are looked at."""
+        placed = [
+            job
+            for job in self.jobs
+            if job.status.placement is not None and job.status.placement.center == name
+        ]
+        self.population.restore(placed, name)
+        for job in placed:
+            self.reconciler.queue.add(job.key)
+        self.collector.wake()
+
+    def _queue_changed(self, name: str) -> None:
+        for job in self.jobs:
+            if job.spec.queue == name and job.status.placement is None:
+                self.reconciler.queue.add(job.key)
+        self.dispatcher.wake()
+
+    def _kopf_event(self, plural: str, kind: str | None, body: Mapping[str, Any]) -> None:
+        target = self.centers if plural == COMPUTE_CENTERS.plural else self.queues
+        if kind == "DELETED":
+            target.remove(str(body["metadata"]["name"]))
+        else:
+            target.upsert(body)
+
+    # --- what runs by the clock --------------------------------------------------------------
+
+    async def _relist(self) -> None:
+        """List the low-volume kinds at start and now and then: a watch may miss a deletion."""
+        while True:
+            try:
+                for res, target in (
+                    (COMPUTE_QUEUES, self.queues),
+                    (COMPUTE_CENTERS, self.centers),
+                ):
+                    page = await self.client.list_all(res)
+                    target.keep_only({item["metadata"]["name"] for item in page.items})
+                    for item in page.items:
+                        target.upsert(item)
+                self._listed.set()
+                await asyncio.sleep(60)
+            except (KubeError, TimeoutError) as error:
+                log.warning("listing failed", extra={"error": str(error)})
+                await asyncio.sleep(2)
+
+    async def _queue_statuses(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.center_status_interval)
+            await self.queues.write_statuses(self.population)
+            self.metrics.population(self.population.counts(), self.sites)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync)
+            for job in self.jobs:
+                self.reconciler.queue.add(job.key)

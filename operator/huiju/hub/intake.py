@@ -1,0 +1,142 @@
+"""From objects of the API to the scheduler's values: jobs, placements, queues.
+
+Decides nothing about placement; a pure translation. Invariant: equal specs give equal shapes, and
+equal shapes are one object, so that the scheduler decides them once.
+"""
+
+from __future__ import annotations
+
+from huiju.api.durations import parse_duration
+from huiju.api.queue import ComputeQueueSpec
+from huiju.hub.clock import seconds
+from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.scheduling.model import (
+    Alternative,
+    Assignment,
+    Avoid,
+    Job,
+    JobShape,
+    Placed,
+    Queue,
+    Vector,
+    vector,
+)
+
+GFLOPS_PER_TFLOPS = 1000
+
+
+class Shapes:
+    """Shares equal job shapes; forgets those that no job uses when asked to."""
+
+    def __init__(self) -> None:
+        self._known: dict[JobShape, JobShape] = {}
+
+    def intern(self, shape: JobShape) -> JobShape:
+        """The one object for this shape."""
+        return self._known.setdefault(shape, shape)
+
+    def retain(self, used: set[int]) -> None:
+        """Forget shapes whose `id` is not in `used`."""
+        self._known = {s: s for s in self._known if id(s) in used}
+
+
+def shape_of(job: JobObject) -> JobShape:
+    """What decides where the job fits."""
+    spec, pods = job.spec, job.spec.pods
+    wishes = spec.placement
+    selector = {**dict(pods.node_selector), **wishes.node_selector}
+    return JobShape(
+        alternatives=tuple(
+            Alternative(
+                model=a.model,
+                per_worker=a.per_worker,
+                relative_speed=float(a.relative_speed) if a.relative_speed else None,
+                image=a.image or pods.image,
+            )
+            for a in spec.accelerators
+        ),
+        workers=spec.workers,
+        request=pods.request,
+        node_selector=tuple(sorted(selector.items())),
+        tolerations=pods.tolerations,
+        regions=tuple(sorted(wishes.regions)),
+        residency=wishes.residency,
+        centers=tuple(sorted(wishes.centers)),
+        exclude_centers=tuple(sorted(wishes.exclude_centers)),
+        namespace=job.metadata.namespace,
+        images=pods.other_images,
+    )
+
+
+def job_of(job: JobObject, shapes: Shapes) -> Job:
+    """The job as the scheduler sees it."""
+    spec, status = job.spec, job.status
+    return Job(
+        uid=job.metadata.uid,
+        name=job.key,
+        queue=spec.queue,
+        shape=shapes.intern(shape_of(job)),
+        submitted=seconds(job.metadata.creation_timestamp),
+        priority=spec.priority,
+        expected_runtime=_optional(spec.expected_runtime),
+        max_runtime=_optional(spec.max_runtime),
+        not_before=seconds(status.retry_at),
+        avoid=tuple(Avoid(a.center, a.reason, seconds(a.until)) for a in status.avoid),
+        preemptible=spec.preemptible,
+        checkpoint_period=parse_duration(spec.checkpoint.period) if spec.checkpoint else None,
+    )
+
+
+def _optional(duration: str) -> float | None:
+    return parse_duration(duration) if duration else None
+
+
+def worker_request(job: JobObject, alternative: int, resource: str) -> Vector:
+    """What one worker asks of its node, the accelerator included."""
+    chosen = job.spec.accelerators[alternative]
+    return vector({**dict(job.spec.pods.request), resource: chosen.per_worker})
+
+
+def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...]:
+    """The workers' planned nodes, as far as the status tells: spread evenly, rounded up."""
+    if not placement.nodes:
+        return ()
+    each = -(-job.spec.workers // len(placement.nodes))
+    return tuple(Assignment(node, each) for node in placement.nodes)
+
+
+def placed_of(job: JobObject, gflops_per_unit: int, shapes: Shapes) -> Placed | None:
+    """The job as a holder of accelerators, or None if it holds none."""
+    placement = job.status.placement
+    if placement is None:
+        return None
+    chosen = job.spec.accelerators[placement.alternative]
+    units = chosen.per_worker * job.spec.workers
+    return Placed(
+        job=job_of(job, shapes),
+        center=placement.center,
+        alternative=placement.alternative,
+        units=units,
+        gflops=units * gflops_per_unit,
+        started=seconds(job.status.started_at or placement.placed_at),
+        assignments=planned(job, placement),
+    )
+
+
+def queue_of(name: str, spec: ComputeQueueSpec) -> Queue:
+    """The queue as the scheduler sees it; TFLOPS become GFLOPS."""
+
+    def scaled(amount: int | None) -> int | None:
+        return None if amount is None else amount * GFLOPS_PER_TFLOPS
+
+    return Queue(
+        name=name,
+        parent=spec.parent or "",
+        weight=spec.weight,
+        guarantee=scaled(spec.guarantee) or 0,
+        ceiling=scaled(spec.ceiling),
+        lending_limit=scaled(spec.lending_limit),
+        namespaces=tuple(sorted(spec.namespaces)),
+        home_center=spec.home_center or "",
+        stopped=spec.stopped,
+    )

@@ -1,0 +1,50 @@
+"""The one place that writes a job's status: no write when nothing changed, own writes read back.
+
+Decides nothing; invariant: every write carries the resourceVersion of the copy it was decided on,
+so a decision on an old copy is refused by the API server and taken again.
+"""
+
+from __future__ import annotations
+
+from huiju.hub import status as transitions
+from huiju.hub.jobcache import JobCache
+from huiju.hub.objects import JobObject, JobStatus
+from huiju.kube.client import Client
+from huiju.kube.resources import CROSS_REGION_JOBS
+
+
+class JobWriter:
+    """Writes job statuses through one client."""
+
+    def __init__(self, client: Client, jobs: JobCache) -> None:
+        self._client = client
+        self._jobs = jobs
+
+    async def write(
+        self, job: JobObject, after: JobStatus, *, resource_version: str = ""
+    ) -> JobObject:
+        """Write `after`; returns the job as stored.
+
+        Raises:
+            Conflict: somebody changed the job since `job` was read.
+            KubeError: the API server refused or did not answer.
+        """
+        change = transitions.patch(job.status, after)
+        if not change:
+            return job
+        written = await self._client.patch_status(
+            CROSS_REGION_JOBS,
+            job.metadata.name,
+            job.metadata.namespace,
+            change,
+            resource_version=resource_version or job.metadata.resource_version,
+            type=JobObject,
+        )
+        self._jobs.wrote(written)
+        return written
+
+    async def delete(self, job: JobObject) -> None:
+        """Delete the job object itself, this one and no later namesake."""
+        await self._client.delete(
+            CROSS_REGION_JOBS, job.metadata.name, job.metadata.namespace, uid=job.metadata.uid
+        )

@@ -1,0 +1,241 @@
+"""What is due for one job: a pure policy from (job, what its center shows, now) to a plan.
+
+Decides transitions; does no I/O, so every row of it is table-tested. Invariants: a job with a
+placement is never queued; an attempt that may still have live pods is stopped and seen stopped
+before its placement is given up; a finished job stays finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from huiju.api.durations import parse_duration
+from huiju.api.reasons import Reason
+from huiju.centers.observe import Failure, Observation, State
+from huiju.hub import status as transitions
+from huiju.hub.clock import seconds
+from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
+from huiju.hub.settings import HubSettings
+
+
+class Action(Enum):
+    """What to do outside the job's own status."""
+
+    NONE = "none"
+    ENSURE = "ensure"
+    """Create the bundle in the placement's center."""
+    STOP = "stop"
+    """Suspend the workload of the placement."""
+    DELETE = "delete"
+    """Delete the job object: its time after the end is over."""
+
+
+class Reach(Enum):
+    """What the hub knows of the center that holds a placement."""
+
+    SYNCED = "synced"
+    """Everything that the center holds is known."""
+    WAITING = "waiting"
+    """Not read yet: nothing may be concluded from not seeing a workload."""
+    LOST = "lost"
+    """No proof of life for long: Unknown, and nothing is moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a job can be run as it is written; found by `acceptance.py`."""
+
+    accepted: bool
+    reason: Reason = Reason.ACCEPTED
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of a job's placement in its center."""
+
+    reach: Reach = Reach.WAITING
+    observed: Observation | None = None
+    created: bool = False
+    """This process has seen or made the workload of this epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is due: the status to write, the action, whether the job waits in the scheduler."""
+
+    status: JobStatus
+    action: Action = Action.NONE
+    reason: Reason = Reason.QUEUED
+    message: str = ""
+    queued: bool = False
+    again: float | None = None
+    """Look again at this time, seconds since the epoch."""
+
+
+_KIND_OF_STOP: dict[Reason, Failure] = {
+    Reason.IMAGE_PULL_FAILED: Failure.PLACEMENT,
+    Reason.POD_REJECTED: Failure.PLACEMENT,
+    Reason.QUOTA_EXCEEDED: Failure.PLACEMENT,
+    Reason.UNSCHEDULABLE: Failure.PLACEMENT,
+    Reason.DISPATCH_REFUSED: Failure.PLACEMENT,
+    Reason.FOREIGN_OBJECT: Failure.PLACEMENT,
+    Reason.APPLICATION_FAILED: Failure.APPLICATION,
+    Reason.RUNTIME_EXCEEDED: Failure.APPLICATION,
+}
+
+
+def kind_of(reason: Reason) -> Failure:
+    """Whose fault an attempt's end was; what is not known to be another's is infrastructure."""
+    return _KIND_OF_STOP.get(reason, Failure.INFRASTRUCTURE)
+
+
+def decide(
+    job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: HubSettings
+) -> Plan:
+    """What is due for `job` now."""
+    status = transitions.observed(job.status, job.metadata.generation)
+    if transitions.finished(status):
+        return _after_the_end(job, status, now, settings)
+    if status.placement is None:
+        return _without_placement(job, status, verdict, now)
+    match seen.reach:
+        case Reach.WAITING:
+            return Plan(status)
+        case Reach.LOST:
+            return Plan(transitions.unknown(status, status.placement.center, now))
+        case Reach.SYNCED:
+            return _with_placement(job, status, status.placement, seen, now, settings)
+
+
+def _after_the_end(
+    job: JobObject, status: JobStatus, now: float, settings: HubSettings
+) -> Plan:
+    stay = max(parse_duration(job.spec.ttl_after_finished), settings.tombstone_seconds)
+    due = seconds(status.finished_at) + stay
+    if now >= due:
+        return Plan(status, Action.DELETE)
+    return Plan(status, again=due)
+
+
+def _without_placement(job: JobObject, status: JobStatus, verdict: Verdict, now: float) -> Plan:
+    if job.spec.cancel:
+        return Plan(
+            transitions.failed(status, Reason.CANCELLED, "Cancelled by its user.", None, now)
+        )
+    if job.spec.suspend or job.metadata.deletion_timestamp:
+        return Plan(transitions.suspended(status, now))
+    if not verdict.accepted:
+        return Plan(transitions.refused(status, verdict.reason, verdict.message, now))
+    return Plan(status, queued=True)
+
+
+def _with_placement(
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    seen: Seen,
+    now: float,
+    settings: HubSettings,
+) -> Plan:
+    observed = seen.observed
+    if observed is not None and observed.state is State.SUCCEEDED:
+        # Success counts even if the user asked to stop meanwhile: the work is done.
+        return Plan(transitions.succeeded(status, observed, now))
+    unwanted = _unwanted(job)
+    if observed is None or observed.state is State.GONE:
+        return _workload_missing(job, status, seen, now, settings)
+    match observed.state:
+        case State.SUSPENDED:
+            return _stopped(job, status, observed, now, settings)
+        case State.FAILED:
+            return _failed(job, status, observed, now, settings)
+        case State.PENDING | State.RUNNING if unwanted is not None:
+            return Plan(status, Action.STOP, *unwanted)
+        case State.PENDING | State.RUNNING if observed.failure is not None:
+            reason = observed.reason or Reason.EVICTED
+            return Plan(status, Action.STOP, reason, observed.message)
+        case State.PENDING:
+            return Plan(transitions.reachable_again(status, now), again=_deadline(job, placement))
+        case State.RUNNING:
+            return Plan(transitions.running(status, observed, now))
+
+
+def _unwanted(job: JobObject) -> tuple[Reason, str] | None:
+    if job.spec.cancel:
+        return Reason.CANCELLED, "Cancelled by its user."
+    if job.spec.suspend or job.metadata.deletion_timestamp:
+        return Reason.SUSPENDED, "Suspended by its user."
+    return None
+
+
+def _workload_missing(
+    job: JobObject, status: JobStatus, seen: Seen, now: float, settings: HubSettings
+) -> Plan:
+    unwanted = _unwanted(job)
+    if unwanted is not None:
+        return Plan(_end_unwanted(job, status, unwanted, now))
+    started = seen.created or bool(status.started_at)
+    if not started:
+        return Plan(status, Action.ENSURE)
+    message = "The workload was removed in the center, not by Huiju."
+    return _requeue(job, status, Reason.WORKLOAD_GONE, message, now, settings)
+
+
+def _stopped(
+    job: JobObject, status: JobStatus, observed: Observation, now: float, settings: HubSettings
+) -> Plan:
+    unwanted = _unwanted(job)
+    if unwanted is not None:
+        return Plan(_end_unwanted(job, status, unwanted, now))
+    reason = observed.reason or Reason.EVICTED
+    message = observed.message or "The workload was suspended in the center, not by Huiju."
+    return _requeue(job, status, reason, message, now, settings)
+
+
+def _end_unwanted(
+    job: JobObject, status: JobStatus, unwanted: tuple[Reason, str], now: float
+) -> JobStatus:
+    if job.spec.cancel:
+        return transitions.failed(status, *unwanted, None, now)
+    return transitions.suspended(status, now)
+
+
+def _failed(
+    job: JobObject, status: JobStatus, observed: Observation, now: float, settings: HubSettings
+) -> Plan:
+    unwanted = _unwanted(job)
+    if unwanted is not None:
+        return Plan(_end_unwanted(job, status, unwanted, now))
+    reason = observed.reason or Reason.APPLICATION_FAILED
+    failure = observed.failure or kind_of(reason)
+    if failure is not Failure.APPLICATION:
+        return Plan(
+            transitions.attempt_failed(status, failure, reason, observed.message, now, settings),
+            queued=False,
+        )
+    if status.application_failures + 1 < job.spec.retry.max_attempts:
+        return _requeue(job, status, reason, observed.message, now, settings)
+    tries = status.application_failures + 1
+    message = observed.message if tries == 1 else f"{observed.message} ({tries} attempts)"
+    ended = transitions.failed(status, reason, message, observed, now)
+    return Plan(transitions.counted(ended))
+
+
+def _requeue(
+    job: JobObject,
+    status: JobStatus,
+    reason: Reason,
+    message: str,
+    now: float,
+    settings: HubSettings,
+) -> Plan:
+    failure = kind_of(reason)
+    return Plan(
+        transitions.attempt_failed(status, failure, reason, message, now, settings)
+    )
+
+
+def _deadline(job: JobObject, placement: PlacementStatus) -> float:
+    return seconds(placement.placed_at) + parse_duration(job.spec.scheduling_deadline)

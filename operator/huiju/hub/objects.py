@@ -1,0 +1,176 @@
+"""CrossRegionJobs as the hub's cache holds them: the scheduling fields, and a digest of the rest.
+
+Decides what of a job stays in memory (about 1 kB). The template's body is dropped at decode: equal
+templates share one `Template` (see `templates.py`); the body is read again when a placement is
+committed. Invariant: two jobs with equal digests ask for the same pods.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from huiju.hub.templates import Template, intern_template
+
+
+class Meta(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
+    """The metadata that the hub uses."""
+
+    name: str
+    uid: str
+    namespace: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+
+
+class AlternativeSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.AcceleratorAlternative`."""
+
+    model: str
+    per_worker: int
+    image: str = ""
+    relative_speed: str = ""
+
+
+class PlacementSpec(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Placement`."""
+
+    regions: tuple[str, ...] = ()
+    residency: str = ""
+    centers: tuple[str, ...] = ()
+    exclude_centers: tuple[str, ...] = ()
+    node_selector: dict[str, str] = {}
+
+
+class RetrySpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.Retry`."""
+
+    max_attempts: int = 1
+
+
+class CheckpointSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.Checkpoint`."""
+
+    period: str
+
+
+NO_PLACEMENT = PlacementSpec()
+ONE_ATTEMPT = RetrySpec()
+
+
+class JobSpec(msgspec.Struct, rename="camel"):
+    """The fields of a job's spec that the hub decides by; durations as written."""
+
+    queue: str
+    accelerators: tuple[AlternativeSpec, ...]
+    template: msgspec.Raw
+    """Raw JSON on the wire; replaced by the shared `Template` at decode (see `pods`)."""
+    workers: int = 1
+    priority: int = 0
+    max_runtime: str = ""
+    expected_runtime: str = ""
+    placement: PlacementSpec = NO_PLACEMENT
+    retry: RetrySpec = ONE_ATTEMPT
+    checkpoint: CheckpointSpec | None = None
+    preemptible: bool = True
+    scheduling_deadline: str = "5m"
+    ttl_after_finished: str = "24h"
+    suspend: bool = False
+    cancel: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.template, Template):
+            cast(Any, self).template = intern_template(bytes(self.template))
+
+    @property
+    def pods(self) -> Template:
+        """What the pod template asks for."""
+        return cast(Template, self.template)
+
+
+class Condition(msgspec.Struct, rename="camel", gc=False, frozen=True, omit_defaults=True):
+    """A metav1 condition."""
+
+    type: str
+    status: str
+    reason: str
+    last_transition_time: str
+    message: str = ""
+    observed_generation: int | None = None
+
+
+class PlacementStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
+    """See `api.job.PlacementStatus`."""
+
+    center: str
+    epoch: int
+    alternative: int
+    model: str
+    resource: str
+    namespace: str
+    workload: str
+    placed_at: str
+    nodes: tuple[str, ...] = ()
+
+
+# `alternative: 0` is a value, not an absence: it must reach the server.
+def placement_fields(p: PlacementStatus) -> dict[str, Any]:
+    """The placement as the API wants it, required zeros included."""
+    return {**msgspec.to_builtins(p), "alternative": p.alternative}
+
+
+class PastPlacement(msgspec.Struct, rename="camel", gc=False, frozen=True, omit_defaults=True):
+    """See `api.job.PastPlacement`."""
+
+    center: str
+    epoch: int
+    reason: str
+    ended_at: str
+    message: str = ""
+
+
+class AvoidedCenter(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.AvoidedCenter`."""
+
+    center: str
+    reason: str
+    until: str
+
+
+class JobStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
+    """See `api.job.CrossRegionJobStatus`."""
+
+    observed_generation: int | None = None
+    phase: str = ""
+    conditions: tuple[Condition, ...] = ()
+    reason: str = ""
+    message: str = ""
+    epoch: int = 0
+    placement: PlacementStatus | None = None
+    history: tuple[PastPlacement, ...] = ()
+    avoid: tuple[AvoidedCenter, ...] = ()
+    application_failures: int = 0
+    placement_failures: int = 0
+    retry_at: str = ""
+    ready_workers: int = 0
+    started_at: str = ""
+    finished_at: str = ""
+
+
+NO_STATUS = JobStatus()
+
+
+class JobObject(msgspec.Struct, rename="camel"):
+    """A CrossRegionJob in the cache."""
+
+    metadata: Meta
+    spec: JobSpec
+    status: JobStatus = NO_STATUS
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"

@@ -1,0 +1,172 @@
+"""Which jobs wait, which hold accelerators: the scheduler's core and the ledgers kept in step.
+
+Decides nothing; to the scheduler a job is waiting, placed, or absent, never two of these.
+Invariant: a placed job's units are reserved in its center's ledger until its pods are bound, and
+given back when its placement ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from huiju.centers.inventory import Reservation
+from huiju.hub.intake import Shapes, job_of, placed_of, planned, worker_request
+from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.sites import Sites
+from huiju.hub.status import finished
+from huiju.hub.waits import Waits
+from huiju.scheduling.core import Core
+from huiju.scheduling.model import Job, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A job's hold on a center."""
+
+    center: str
+    epoch: int
+    queue: str
+    gflops: int
+
+
+@dataclass(slots=True)
+class QueueCount:
+    """What a queue holds now."""
+
+    queued: int = 0
+    running: int = 0
+    gflops: int = 0
+
+
+class Population:
+    """Keeps the core and the ledgers in step with the jobs; single-threaded."""
+
+    def __init__(
+        self,
+        core: Core,
+        sites: Sites,
+        waits: Waits,
+        wake: Callable[[], None],
+        wake_at: Callable[[float], None],
+    ) -> None:
+        self._core = core
+        self._sites = sites
+        self._waits = waits
+        self._wake = wake
+        self._wake_at = wake_at
+        self._shapes = Shapes()
+        self._waiting: dict[str, Job] = {}
+        self._holding: dict[str, Holding] = {}
+
+    def update(self, job: JobObject, *, queued: bool) -> None:
+        """Bring the scheduler up to the job's present state."""
+        uid = job.metadata.uid
+        placement = job.status.placement
+        holds = placement is not None and not finished(job.status)
+        if not holds:
+            self._release(uid)
+        if queued:
+            self._set_waiting(job)
+        else:
+            self._unqueue(uid)
+        if placement is not None and holds:
+            self._hold(job, placement)
+
+    def gone(self, uid: str) -> None:
+        """The job no longer exists."""
+        self._unqueue(uid)
+        self._release(uid)
+
+    def reserve(self, decision: Place, epoch: int) -> None:
+        """Keep a decision's units from later decisions, before it is committed."""
+        uid = decision.job.uid
+        self._waiting.pop(uid, None)
+        site = self._sites.get(decision.center)
+        if site is None:
+            return
+        self._holding[uid] = Holding(
+            decision.center, epoch, decision.job.queue, decision.gflops
+        )
+        site.reserve(Reservation(uid, epoch, decision.request, decision.assignments))
+
+    def committed(self, job: JobObject, decision: Place) -> None:
+        """The decision holds; its epoch may be another than the one that was foreseen."""
+        placement = job.status.placement
+        held = self._holding.get(job.metadata.uid)
+        if placement is None or held is None or held.epoch == placement.epoch:
+            return
+        site = self._sites.get(held.center)
+        if site is not None:
+            site.release(job.metadata.uid, held.epoch)
+        self.reserve(decision, placement.epoch)
+
+    def withdrawn(self, decision: Place) -> None:
+        """The decision did not hold."""
+        self._release(decision.job.uid)
+
+    def restore(self, jobs: list[JobObject], center: str) -> None:
+        """A center came into view: reserve what the jobs placed there still need."""
+        for job in jobs:
+            placement = job.status.placement
+            if placement is not None and placement.center == center:
+                self._holding.pop(job.metadata.uid, None)
+                if not finished(job.status):
+                    self._hold(job, placement)
+
+    def counts(self) -> dict[str, QueueCount]:
+        """Jobs and normalized compute by queue."""
+        found: dict[str, QueueCount] = {}
+        for job in self._waiting.values():
+            found.setdefault(job.queue, QueueCount()).queued += 1
+        for held in self._holding.values():
+            count = found.setdefault(held.queue, QueueCount())
+            count.running += 1
+            count.gflops += held.gflops
+        return found
+
+    def _set_waiting(self, job: JobObject) -> None:
+        uid = job.metadata.uid
+        wanted = job_of(job, self._shapes)
+        if self._waiting.get(uid) == wanted:
+            return
+        self._waiting[uid] = wanted
+        self._core.set_job(wanted)
+        self._wake()
+        if wanted.not_before:
+            self._wake_at(wanted.not_before)
+
+    def _unqueue(self, uid: str) -> None:
+        self._waits.drop(uid)
+        if self._waiting.pop(uid, None) is not None:
+            self._core.drop_job(uid)
+            self._wake()
+
+    def _hold(self, job: JobObject, placement: PlacementStatus) -> None:
+        uid = job.metadata.uid
+        held = self._holding.get(uid)
+        if held is not None and held.epoch == placement.epoch and held.center == placement.center:
+            return
+        site = self._sites.get(placement.center)
+        if site is None:
+            return
+        per_unit = site.gflops_per_unit(placement.model, placement.resource)
+        placed = placed_of(job, per_unit, self._shapes)
+        if placed is None:
+            return
+        self._holding[uid] = Holding(
+            placement.center, placement.epoch, job.spec.queue, placed.gflops
+        )
+        request = worker_request(job, placement.alternative, placement.resource)
+        site.reserve(Reservation(uid, placement.epoch, request, planned(job, placement)))
+        self._core.set_placed(placed)
+
+    def _release(self, uid: str) -> None:
+        held = self._holding.pop(uid, None)
+        if held is None:
+            return
+        self._core.drop_placed(uid)
+        site = self._sites.get(held.center)
+        if site is not None:
+            site.release(uid, held.epoch)
+        self._wake()

@@ -1,0 +1,144 @@
+"""ComputeQueues: handed to the scheduler, checked against each other, counted.
+
+Decides whether a queue can admit jobs (its parents exist and form a tree). Invariant: a queue with
+a fault stays in the scheduler as it last was valid, never silently without its ceiling.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from huiju.api.queue import ComputeQueueSpec
+from huiju.api.reasons import Reason
+from huiju.hub.clock import stamp
+from huiju.hub.intake import GFLOPS_PER_TFLOPS, queue_of
+from huiju.hub.population import Population, QueueCount
+from huiju.hub.status import merge_patch
+from huiju.kube.client import Client
+from huiju.kube.errors import KubeError, NotFound
+from huiju.kube.resources import COMPUTE_QUEUES
+from huiju.scheduling.core import Core
+
+log = logging.getLogger(__name__)
+Fields = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Record:
+    """One ComputeQueue as last seen."""
+
+    spec: ComputeQueueSpec
+    generation: int
+    status: Fields
+
+
+class Queues:
+    """Known queues by name."""
+
+    def __init__(self, core: Core, client: Client, changed: Callable[[str], None]) -> None:
+        self._core = core
+        self._client = client
+        self._changed = changed
+        self._records: dict[str, Record] = {}
+
+    def spec(self, name: str) -> ComputeQueueSpec | None:
+        """The queue's spec, if there is such a queue."""
+        record = self._records.get(name)
+        return record.spec if record else None
+
+    def names(self) -> set[str]:
+        """All known queues."""
+        return set(self._records)
+
+    def upsert(self, body: Mapping[str, Any]) -> None:
+        """A ComputeQueue appeared or changed."""
+        meta = body["metadata"]
+        name = str(meta["name"])
+        try:
+            spec = ComputeQueueSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            log.error("queue refused", extra={"queue": name, "error": str(error.errors()[0])})
+            return
+        before = self._records.get(name)
+        self._records[name] = Record(
+            spec, int(meta.get("generation") or 0), dict(body.get("status") or {})
+        )
+        if before is None or before.spec != spec:
+            self._core.set_queue(queue_of(name, spec))
+            self._changed(name)
+
+    def remove(self, name: str) -> None:
+        """A ComputeQueue was deleted; its jobs wait for another of this name."""
+        if self._records.pop(name, None) is not None:
+            self._core.drop_queue(name)
+            self._changed(name)
+
+    def keep_only(self, names: set[str]) -> None:
+        """A full listing: drop what it does not name."""
+        for name in set(self._records) - names:
+            self.remove(name)
+
+    def judge(self, name: str) -> tuple[str, Reason, str]:
+        """The Ready condition of a queue: status, reason, message."""
+        seen = [name]
+        spec = self._records[name].spec
+        while spec.parent:
+            if spec.parent in seen:
+                path = " -> ".join([*seen, spec.parent])
+                return "False", Reason.QUEUE_CYCLE, f"spec.parent forms a cycle: {path}"
+            above = self._records.get(spec.parent)
+            if above is None:
+                message = f"spec.parent: there is no ComputeQueue {spec.parent!r}; create it"
+                return "False", Reason.PARENT_MISSING, message
+            seen.append(spec.parent)
+            spec = above.spec
+        if self._records[name].spec.stopped:
+            return "False", Reason.QUEUE_STOPPED, "Stopped: jobs are accepted but none is started."
+        return "True", Reason.READY, "The queue admits jobs."
+
+    async def write_statuses(self, population: Population) -> None:
+        """Write what changed."""
+        counts = population.counts()
+        for name, record in list(self._records.items()):
+            after = self._status(name, record, counts.get(name, QueueCount()))
+            change = merge_patch(record.status, after)
+            if not change:
+                continue
+            try:
+                await self._client.patch_status(COMPUTE_QUEUES, name, None, change)
+                record.status = after
+            except NotFound:
+                continue
+            except (KubeError, TimeoutError) as error:
+                log.info("status not written", extra={"queue": name, "error": str(error)})
+
+    def _status(self, name: str, record: Record, count: QueueCount) -> Fields:
+        status, reason, message = self.judge(name)
+        before = next(
+            (c for c in record.status.get("conditions") or [] if c.get("type") == "Ready"), {}
+        )
+        since = before.get("lastTransitionTime")
+        if before.get("status") != status or not since:
+            since = stamp(time.time())
+        return {
+            "observedGeneration": record.generation,
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": status,
+                    "reason": str(reason),
+                    "message": message,
+                    "observedGeneration": record.generation,
+                    "lastTransitionTime": since,
+                }
+            ],
+            "queued": count.queued,
+            "running": count.running,
+            "usage": count.gflops // GFLOPS_PER_TFLOPS,
+        }

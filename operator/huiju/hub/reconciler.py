@@ -1,0 +1,223 @@
+"""One job at a time: look at it, ask the policy what is due, do it.
+
+Level-based: a pass reads the present state and nothing else, so it may run at any moment and any
+number of times. Decides nothing itself (see `lifecycle.py`); invariant: one pass per job at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from huiju.api.reasons import Reason
+from huiju.centers.observe import Observation, State
+from huiju.centers.render import RenderRefused
+from huiju.centers.syncer import DispatchRefused
+from huiju.hub import status as transitions
+from huiju.hub.acceptance import Acceptance
+from huiju.hub.commit import Committer, Result
+from huiju.hub.jobcache import JobCache
+from huiju.hub.jobwriter import JobWriter
+from huiju.hub.lifecycle import Action, Plan, Seen, decide, kind_of
+from huiju.hub.objects import JobObject
+from huiju.hub.population import Population
+from huiju.hub.renderer import Renderer
+from huiju.hub.settings import HubSettings
+from huiju.hub.sites import Sites
+from huiju.hub.waits import Waits
+from huiju.kube.errors import ApiStatus, Conflict, KubeError, NotFound, Transient
+from huiju.kube.workqueue import WorkQueue
+from huiju.scheduling.model import Place, Preempt
+from huiju.telemetry.events import EventRecorder
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Reconciles jobs by key, `namespace/name`."""
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        jobs: JobCache,
+        sites: Sites,
+        population: Population,
+        acceptance: Acceptance,
+        writer: JobWriter,
+        renderer: Renderer,
+        committer: Committer,
+        waits: Waits,
+        events: EventRecorder,
+    ) -> None:
+        self.queue = WorkQueue(group=lambda key: key.partition("/")[0])
+        self._settings = settings
+        self._jobs = jobs
+        self._sites = sites
+        self._population = population
+        self._acceptance = acceptance
+        self._writer = writer
+        self._renderer = renderer
+        self._committer = committer
+        self._waits = waits
+        self._events = events
+        self._committing: set[str] = set()
+        self._stops: dict[str, tuple[Reason, str]] = {}
+
+    async def run(self) -> None:
+        """Work on keys until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._once(key)
+                self.queue.forget(key)
+            except Conflict:
+                # The watch brings the newer copy and with it the key.
+                self.queue.retry(key)
+            except (Transient, TimeoutError) as error:
+                delay = self.queue.retry(key)
+                log.info("retrying", extra={"job": key, "error": str(error), "delay_s": delay})
+            except KubeError as error:
+                delay = self.queue.retry(key)
+                log.warning("refused", extra={"job": key, "error": str(error), "delay_s": delay})
+            except Exception:
+                # A bug with one job must not stop the others.
+                self.queue.retry(key)
+                log.exception("reconcile failed", extra={"job": key})
+            finally:
+                self.queue.done(key)
+
+    async def _once(self, key: str) -> None:
+        job = self._jobs.get(key)
+        if job is None:
+            return
+        uid = job.metadata.uid
+        if uid in self._committing:
+            return
+        seen = self._sites.seen(job)
+        verdict = await self._acceptance.judge(job)
+        now = time.time()
+        plan = decide(job, verdict, seen, now, self._settings)
+        stop = self._stops.get(uid)
+        if stop is not None and plan.action is Action.NONE and _live(seen.observed):
+            plan = Plan(plan.status, Action.STOP, *stop)
+        await self._carry_out(job, plan, now)
+
+    async def _carry_out(self, job: JobObject, plan: Plan, now: float) -> None:
+        uid = job.metadata.uid
+        job = await self._write(job, plan)
+        if job.status.placement is None:
+            self._stops.pop(uid, None)
+        self._population.update(job, queued=plan.queued)
+        await self._stop_older(job)
+        match plan.action:
+            case Action.NONE:
+                pass
+            case Action.ENSURE:
+                await self._ensure(job)
+            case Action.STOP:
+                await self._sites.stop(job, plan.reason, plan.message)
+            case Action.DELETE:
+                await self._writer.delete(job)
+        if plan.queued:
+            await self._write_wait(job, now)
+        if plan.again is not None:
+            self.queue.add_after(job.key, max(0.0, plan.again - time.time()))
+
+    async def _write(self, job: JobObject, plan: Plan) -> JobObject:
+        before = job.status
+        job = await self._writer.write(job, plan.status)
+        if job.status.reason != before.reason and job.status.reason:
+            self._events.transition(job, before.reason)
+        return job
+
+    async def _write_wait(self, job: JobObject, now: float) -> None:
+        due, later = self._waits.due(job.metadata.uid, job.status.reason, now)
+        if later is not None:
+            self.queue.add_after(job.key, later - now)
+        if due is None:
+            return
+        status = transitions.observed(job.status, job.metadata.generation)
+        await self._writer.write(job, transitions.waiting(status, due.reason, due.message, now))
+
+    async def _stop_older(self, job: JobObject) -> None:
+        """Nothing of an epoch that no longer holds may run on."""
+        for site, observed in self._sites.strays(job):
+            log.warning(
+                "stopping a workload whose epoch does not hold",
+                extra={"job": job.key, "center": site.name, "epoch": observed.epoch},
+            )
+            await site.syncer.suspend(
+                observed.job_uid, observed.epoch, Reason.PREEMPTED, "Its epoch no longer holds."
+            )
+
+    async def _ensure(self, job: JobObject) -> None:
+        placement = job.status.placement
+        if placement is None:
+            return
+        body = await self._renderer.body(job)
+        if body is None:
+            self.queue.retry(job.key)
+            return
+        try:
+            bundle = await self._renderer.again(body, placement)
+            await self._sites.ensure(bundle)
+        except RenderRefused as refusal:
+            await self._end_attempt(job, refusal.reason, refusal.message)
+        except DispatchRefused as refusal:
+            await self._end_attempt(job, refusal.reason, refusal.message)
+
+    async def _end_attempt(self, job: JobObject, reason: Reason, message: str) -> None:
+        status = transitions.observed(job.status, job.metadata.generation)
+        now = time.time()
+        after = transitions.attempt_failed(
+            status, kind_of(reason), reason, message, now, self._settings
+        )
+        await self._writer.write(job, after)
+        self.queue.add(job.key)
+
+    def preempt(self, preemption: Preempt) -> None:
+        """The scheduler wants this job's place: stop it gracefully, keep its place in the queue."""
+        job = self._jobs.by_uid(preemption.victim.job.uid)
+        if job is None:
+            return
+        self._stops[job.metadata.uid] = (Reason.PREEMPTED, preemption.message)
+        self.queue.add(job.key)
+
+    async def commit(self, decision: Place) -> None:
+        """Commit a decision, dispatch it, and give its units back if it did not hold."""
+        uid = decision.job.uid
+        self._committing.add(uid)
+        key = decision.job.name
+        try:
+            committed = await self._committer.commit(decision)
+            if committed.verdict is not None:
+                self._acceptance.refuse(decision.job.uid, committed.verdict)
+            job = committed.job
+            if committed.result is Result.COMMITTED and job is not None and committed.bundle:
+                self._events.transition(job, "")
+                self._population.committed(job, decision)
+                try:
+                    await self._sites.ensure(committed.bundle)
+                except DispatchRefused as refusal:
+                    await self._end_attempt(job, refusal.reason, refusal.message)
+            else:
+                self._population.withdrawn(decision)
+        except (KubeError, TimeoutError) as error:
+            # The placement may stand or not: the next pass reads what holds and goes on from there.
+            log.info("dispatch interrupted", extra={"job": key, "error": str(error)})
+        except Exception:
+            log.exception("commit failed", extra={"job": key})
+            self._population.withdrawn(decision)
+        finally:
+            self._committing.discard(uid)
+            self.queue.add(key)
+
+
+def _live(observed: Observation | None) -> bool:
+    return observed is not None and observed.state in (State.PENDING, State.RUNNING)

@@ -1,0 +1,72 @@
+"""Settings of the hub, each with its unit and why its default is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from huiju.api.meta import GROUP
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The hub's own leader lease."""
+
+    name: str = "huiju-hub"
+    namespace: str = "huiju-system"
+    duration: float = 8.0
+    """Seconds that a leader may stay silent before another takes over."""
+    renew: float = 5.0
+    """Seconds after which a leader that could not renew stops acting."""
+    retry: float = 1.0
+    """Seconds between two tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """What a platform engineer may tune; everything has a default that works."""
+
+    namespace: str = "huiju-system"
+    """Namespace on the hub that holds Secrets and the Lease."""
+    leader_election: bool = True
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    cycle_interval: float = 0.02
+    """Least seconds between two cycles: bursts are decided together."""
+    commit_concurrency: int = 32
+    """Commits in flight at once; more only queue at the API server."""
+    workers: int = 32
+    """Jobs reconciled at once."""
+    waiting_write_interval: float = 60.0
+    """A waiting job's reason is written at most once in so many seconds."""
+    waiting_write_delay: float = 2.0
+    """A job that is placed sooner than this never gets a `Queued` write."""
+    center_status_interval: float = 3.0
+    """A center's status is written at most once in so many seconds."""
+    center_lost_after: float = 40.0
+    """A center without proof of life for so long is Unknown."""
+    center_retry: float = 5.0
+    """Seconds between attempts to reach a center that does not answer."""
+    retry_base: float = 10.0
+    """First back-off after a placement failure; doubles with each."""
+    retry_max: float = 600.0
+    """Longest back-off."""
+    avoid_seconds: float = 600.0
+    """How long a center that failed a job is avoided for that job."""
+    tombstone_seconds: float = 3600.0
+    """A finished workload stays at least so long, so that a late create meets it."""
+    orphan_interval: float = 30.0
+    """Seconds between two looks for orphans."""
+    orphan_mass: int = 10
+    """More seeming orphans than this, and more than `orphan_mass_share` of all, stop removal."""
+    orphan_mass_share: float = 0.5
+    resync: float = 300.0
+    """Every job is looked at again after so many seconds, whatever happened."""
+    bind: str = "127.0.0.1"
+    """Address that health and metrics listen on."""
+    health_port: int = 8081
+    view_bind: str = "127.0.0.1"
+    view_port: int = 0
+    """Port of the view API; 0 turns it off."""
+
+
+ANNOTATION_ALLOW_ORPHAN_REMOVAL = f"{GROUP}/allow-orphan-removal"
+"""On a ComputeCenter: `true` lets the hub remove a mass of orphans once."""

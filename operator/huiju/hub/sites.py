@@ -1,0 +1,107 @@
+"""All connected centers, as the jobs' side of the hub needs them.
+
+Decides what is known of a job's placement (`Seen`), and which workloads are strays. Invariant:
+nothing is concluded from not seeing a workload before its center was read completely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from huiju.api.reasons import Reason
+from huiju.centers.bundle import Bundle
+from huiju.centers.observe import Observation, State
+from huiju.hub.center import CenterRuntime
+from huiju.hub.lifecycle import Reach, Seen
+from huiju.hub.objects import JobObject
+from huiju.kube.errors import Transient
+
+LIVE = (State.PENDING, State.RUNNING)
+
+
+class Sites:
+    """Center runtimes by name."""
+
+    def __init__(self) -> None:
+        self._sites: dict[str, CenterRuntime] = {}
+        self._made: set[tuple[str, int]] = set()
+
+    def add(self, site: CenterRuntime) -> None:
+        """A center joined."""
+        self._sites[site.name] = site
+
+    def drop(self, name: str) -> CenterRuntime | None:
+        """A center left."""
+        return self._sites.pop(name, None)
+
+    def get(self, name: str) -> CenterRuntime | None:
+        """The center of this name."""
+        return self._sites.get(name)
+
+    def __iter__(self) -> Iterator[CenterRuntime]:
+        return iter(tuple(self._sites.values()))
+
+    def seen(self, job: JobObject) -> Seen:
+        """What is known of the job's placement in its center."""
+        placement = job.status.placement
+        if placement is None:
+            return Seen()
+        site = self._sites.get(placement.center)
+        if site is None:
+            return Seen()
+        if site.lost:
+            return Seen(Reach.LOST)
+        if not site.synced:
+            return Seen()
+        observed = site.observed(job.metadata.uid, placement.epoch)
+        identity = (job.metadata.uid, placement.epoch)
+        if observed is not None:
+            self._made.add(identity)
+        return Seen(Reach.SYNCED, observed, identity in self._made)
+
+    def strays(self, job: JobObject) -> list[tuple[CenterRuntime, Observation]]:
+        """Live workloads of the job that its status does not call for."""
+        placement = job.status.placement
+        found = []
+        for site in self._sites.values():
+            for observed in site.observations_of(job.metadata.uid):
+                holds = (
+                    placement is not None
+                    and placement.center == site.name
+                    and placement.epoch == observed.epoch
+                )
+                if not holds and observed.state in LIVE and observed.epoch <= job.status.epoch:
+                    found.append((site, observed))
+        return found
+
+    def held_epoch(self, uid: str) -> int:
+        """The highest epoch of this job that any center holds."""
+        return max((site.held_epoch(uid) for site in self._sites.values()), default=0)
+
+    async def ensure(self, bundle: Bundle) -> None:
+        """Create what is missing of a bundle.
+
+        Raises:
+            DispatchRefused: the center's API server refuses it.
+            Transient: the center cannot be reached now.
+        """
+        site = self._sites.get(bundle.center)
+        if site is None or site.lost:
+            raise Transient(f"center {bundle.center} is not reachable")
+        await site.ensure(bundle)
+        self._made.add((bundle.job_uid, bundle.epoch))
+
+    async def stop(self, job: JobObject, reason: Reason, message: str) -> None:
+        """Suspend the workload of the job's placement."""
+        placement = job.status.placement
+        site = self._sites.get(placement.center) if placement else None
+        if placement is None or site is None:
+            return
+        await site.stop(job.metadata.uid, placement.epoch, reason, message)
+
+    def forget(self, uid: str, epochs: int) -> None:
+        """The job is gone."""
+        for epoch in range(1, epochs + 1):
+            self._made.discard((uid, epoch))
+
+

@@ -1,0 +1,76 @@
+"""The part of a pod template that decides where it fits, shared by all jobs that use it.
+
+Invariant: equal digests mean equal templates. A template that is no pod template is kept with its
+error, so that one bad job never stops the listing of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+
+import msgspec
+
+from huiju.centers.objects import PodSpec
+from huiju.centers.requests import spec_requests
+from huiju.scheduling.model import PODS, Toleration, Vector, vector
+
+
+class _TemplateBody(msgspec.Struct, rename="camel"):
+    spec: PodSpec
+
+
+_decode = msgspec.json.Decoder(_TemplateBody).decode
+
+
+class Template:
+    """A pod template, digested."""
+
+    __slots__ = (
+        "__weakref__",
+        "digest",
+        "error",
+        "image",
+        "node_selector",
+        "other_images",
+        "request",
+        "tolerations",
+    )
+
+    def __init__(self, digest: str, spec: PodSpec | None, error: str = "") -> None:
+        self.digest = digest
+        self.error = error
+        self.image = ""
+        self.other_images: tuple[str, ...] = ()
+        self.request: Vector = ((PODS, 1),)
+        self.node_selector: tuple[tuple[str, str], ...] = ()
+        self.tolerations: tuple[Toleration, ...] = ()
+        if spec is not None:
+            self._take(spec)
+
+    def _take(self, spec: PodSpec) -> None:
+        self.request = vector({**dict(spec_requests(spec)), PODS: 1})
+        self.node_selector = tuple(sorted(spec.node_selector.items()))
+        self.tolerations = tuple(
+            Toleration(t.key, t.operator or "Equal", t.value, t.effect) for t in spec.tolerations
+        )
+        images = [c.image for c in (*spec.containers, *spec.init_containers)]
+        self.image = images[0] if images else ""
+        self.other_images = tuple(sorted({image for image in images[1:] if image}))
+
+
+_TEMPLATES: weakref.WeakValueDictionary[str, Template] = weakref.WeakValueDictionary()
+
+
+def intern_template(raw: bytes) -> Template:
+    """The shared Template of a JSON pod template."""
+    digest = hashlib.blake2b(raw, digest_size=12).hexdigest()
+    known = _TEMPLATES.get(digest)
+    if known is not None:
+        return known
+    try:
+        made = Template(digest, _decode(raw).spec)
+    except (msgspec.ValidationError, ValueError) as error:
+        made = Template(digest, None, str(error))
+    _TEMPLATES[digest] = made
+    return made

@@ -1,0 +1,115 @@
+"""What people ask the hub about one job: why it waits, where it could run, what it prints.
+
+Answers from the scheduler's own state and from the centers; changes nothing. Invariant: an answer
+is given for a job that the caller named by namespace and name; who may ask is decided before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from huiju.api.reasons import Reason
+from huiju.hub.clock import stamp
+from huiju.hub.hub import Hub
+from huiju.hub.objects import JobObject
+from huiju.hub.status import finished
+from huiju.scheduling.model import Explanation, Refusal, Trace
+
+Fields = dict[str, Any]
+
+
+class View:
+    """Implements the questions of the view API on a running hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def why(self, namespace: str, name: str) -> Fields | None:
+        """Where the job stands and what each center says to it."""
+        job = self._hub.jobs.get(f"{namespace}/{name}")
+        if job is None:
+            return None
+        answer: Fields = {
+            "job": job.key,
+            "queue": job.spec.queue,
+            "phase": job.status.phase or "Queued",
+            "reason": job.status.reason or Reason.QUEUED,
+            "message": job.status.message,
+            "centers": [],
+        }
+        if job.status.placement is not None:
+            answer["placement"] = {
+                "center": job.status.placement.center,
+                "epoch": job.status.placement.epoch,
+                "model": job.status.placement.model,
+            }
+        if job.status.placement is None and not finished(job.status):
+            explained = self._hub.core.explain(job.metadata.uid, time.time())
+            if explained is not None:
+                answer |= _explained(explained)
+        return answer
+
+    async def whatif(self, namespace: str, manifest: Fields) -> Fields:
+        """Where and when a job of this manifest would run, were it submitted now."""
+        import msgspec
+
+        from huiju.hub.intake import Shapes, job_of
+
+        body = {
+            "metadata": {
+                "name": (manifest.get("metadata") or {}).get("name") or "whatif",
+                "namespace": namespace,
+                "uid": "whatif",
+                "creationTimestamp": stamp(time.time()),
+            },
+            "spec": manifest.get("spec") or {},
+        }
+        job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
+        explained = self._hub.core.whatif(job_of(job, Shapes()), time.time())
+        return {"job": job.key, "queue": job.spec.queue, **_explained(explained)}
+
+
+def _explained(explained: Explanation) -> Fields:
+    answer: Fields = {
+        "position": explained.position,
+        "ahead": explained.ahead,
+        "reason": explained.reason,
+        "message": explained.message,
+        "centers": _centers(explained.trace),
+        "basis": explained.basis,
+    }
+    if explained.predicted_start is not None:
+        answer["predictedStart"] = stamp(explained.predicted_start)
+    return answer
+
+
+def _centers(trace: Trace) -> list[Fields]:
+    rows: list[Fields] = [
+        {
+            "center": c.center,
+            "verdict": "Fits",
+            "alternative": c.alternative,
+            "score": round(c.score, 1),
+            "terms": [{"name": t.name, "seconds": round(t.seconds, 1)} for t in c.terms],
+        }
+        for c in trace.candidates
+    ]
+    rows.extend(_refused(r) for r in trace.refusals)
+    return rows
+
+
+def _refused(refusal: Refusal) -> Fields:
+    row: Fields = {
+        "center": refusal.center,
+        "verdict": "Refused",
+        "reason": refusal.reason,
+        "message": refusal.message,
+    }
+    if refusal.alternative is not None:
+        row["alternative"] = refusal.alternative
+    return row
+
+
+Stream = AsyncIterator[bytes]

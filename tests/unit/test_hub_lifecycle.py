@@ -1,0 +1,260 @@
+"""Every row of a job's way: what is due, given what the job and its center show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from huiju.api.reasons import Reason
+from huiju.centers.observe import Failure, Observation, State
+from huiju.hub import status as transitions
+from huiju.hub.clock import seconds
+from huiju.hub.lifecycle import Action, Reach, Seen, Verdict, decide
+from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
+from huiju.hub.settings import HubSettings
+
+NOW = 1_800_000_000.0
+SETTINGS = HubSettings()
+OK = Verdict(True)
+
+
+def job(status: JobStatus | None = None, **spec: Any) -> JobObject:
+    body = {
+        "metadata": {
+            "name": "train",
+            "namespace": "team-a",
+            "uid": "u1",
+            "resourceVersion": "7",
+            "generation": 1,
+            "creationTimestamp": "2026-11-01T00:00:00Z",
+        },
+        "spec": {
+            "queue": "research",
+            "accelerators": [{"model": "ascend-910b3", "perWorker": 8}],
+            "template": {"spec": {"containers": [{"name": "main", "image": "i"}]}},
+            **spec,
+        },
+    }
+    made = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
+    if status is not None:
+        made = msgspec.structs.replace(made, status=status)
+    return made
+
+
+def placement(epoch: int = 1) -> PlacementStatus:
+    return PlacementStatus(
+        center="south",
+        epoch=epoch,
+        alternative=0,
+        model="ascend-910b3",
+        resource="huawei.com/Ascend910",
+        namespace="huiju-x-team-a",
+        workload=f"train-u1-{epoch}",
+        placed_at="2027-01-15T08:00:00Z",
+        nodes=("n1",),
+    )
+
+
+def placed(epoch: int = 1) -> JobStatus:
+    before = transitions.observed(JobStatus(), 1)
+    return transitions.placed(before, placement(epoch), "Placed.", NOW - 60)
+
+
+def observed(
+    state: State,
+    failure: Failure | None = None,
+    reason: Reason | None = None,
+    epoch: int = 1,
+    ready: int = 0,
+) -> Seen:
+    return Seen(
+        Reach.SYNCED,
+        Observation(
+            job_uid="u1",
+            epoch=epoch,
+            state=state,
+            ready=ready,
+            bound=ready,
+            reason=reason,
+            message="because" if reason else "",
+            failure=failure,
+            started_at=NOW - 30 if ready else None,
+            finished_at=None,
+            since=NOW - 60,
+        ),
+        created=True,
+    )
+
+
+def words(status: JobStatus) -> dict[str, str]:
+    return {c.type: c.status for c in status.conditions}
+
+
+def test_a_new_job_waits_and_costs_no_write() -> None:
+    plan = decide(job(), OK, Seen(), NOW, SETTINGS)
+    assert plan.queued
+    assert plan.action is Action.NONE
+    assert transitions.patch(JobStatus(), plan.status) == {}
+
+
+def test_a_job_that_cannot_be_run_is_refused_with_the_reason() -> None:
+    verdict = Verdict(False, Reason.UNKNOWN_QUEUE, "spec.queue: there is no such queue")
+    plan = decide(job(), verdict, Seen(), NOW, SETTINGS)
+    assert not plan.queued
+    assert words(plan.status) == {"Accepted": "False"}
+    assert plan.status.reason == Reason.UNKNOWN_QUEUE
+
+
+def test_a_committed_placement_is_dispatched() -> None:
+    plan = decide(job(placed()), OK, Seen(Reach.SYNCED), NOW, SETTINGS)
+    assert plan.action is Action.ENSURE
+    assert not plan.queued
+
+
+@pytest.mark.parametrize("reach", [Reach.WAITING, Reach.LOST])
+def test_nothing_is_created_or_moved_while_a_center_is_not_known(reach: Reach) -> None:
+    plan = decide(job(placed()), OK, Seen(reach), NOW, SETTINGS)
+    assert plan.action is Action.NONE
+    assert not plan.queued
+    assert plan.status.placement == placement()
+
+
+def test_a_lost_center_makes_its_jobs_unknown_not_failed() -> None:
+    before = transitions.running(
+        placed(), observed(State.RUNNING, ready=4).observed or pytest.fail(), NOW
+    )
+    plan = decide(job(before), OK, Seen(Reach.LOST), NOW, SETTINGS)
+    assert plan.status.phase == "Unknown"
+    assert words(plan.status)["Running"] == "Unknown"
+    assert not transitions.finished(plan.status)
+
+
+def test_running_workers_make_the_job_running_once() -> None:
+    first = decide(job(placed()), OK, observed(State.RUNNING, ready=4), NOW, SETTINGS)
+    assert first.status.phase == "Running"
+    again = decide(job(first.status), OK, observed(State.RUNNING, ready=4), NOW + 9, SETTINGS)
+    assert transitions.patch(first.status, again.status) == {}
+
+
+def test_success_is_latched() -> None:
+    done = decide(job(placed()), OK, observed(State.SUCCEEDED), NOW, SETTINGS).status
+    assert words(done)["Complete"] == "True"
+    later = decide(job(done), OK, observed(State.FAILED, Failure.APPLICATION), NOW, SETTINGS)
+    assert later.status.phase == "Succeeded"
+    assert transitions.patch(done, later.status) == {}
+
+
+def test_success_counts_even_when_the_user_cancels_meanwhile() -> None:
+    plan = decide(job(placed(), cancel=True), OK, observed(State.SUCCEEDED), NOW, SETTINGS)
+    assert plan.status.phase == "Succeeded"
+
+
+def test_an_application_failure_counts_and_ends_the_job_at_the_limit() -> None:
+    seen = observed(State.FAILED, Failure.APPLICATION, Reason.APPLICATION_FAILED)
+    first = decide(job(placed(), retry={"maxAttempts": 2}), OK, seen, NOW, SETTINGS)
+    assert first.status.placement is None
+    assert first.status.application_failures == 1
+    assert seconds(first.status.retry_at) > NOW
+    second = transitions.placed(first.status, placement(2), "Placed.", NOW)
+    last = decide(
+        job(second, retry={"maxAttempts": 2}),
+        OK,
+        observed(State.FAILED, Failure.APPLICATION, Reason.APPLICATION_FAILED, epoch=2),
+        NOW,
+        SETTINGS,
+    )
+    assert words(last.status)["Failed"] == "True"
+    assert last.status.application_failures == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "avoids"),
+    [
+        (Failure.INFRASTRUCTURE, Reason.NODE_LOST, False),
+        (Failure.INFRASTRUCTURE, Reason.PREEMPTED_BY_OWNER, False),
+        (Failure.PLACEMENT, Reason.QUOTA_EXCEEDED, True),
+    ],
+)
+def test_what_is_not_the_users_fault_never_counts_against_retries(
+    failure: Failure, reason: Reason, avoids: bool
+) -> None:
+    plan = decide(job(placed()), OK, observed(State.FAILED, failure, reason), NOW, SETTINGS)
+    assert plan.status.placement is None
+    assert plan.status.application_failures == 0
+    assert plan.status.placement_failures == 1
+    assert [a.center for a in plan.status.avoid] == (["south"] if avoids else [])
+    assert plan.status.history[0].reason == reason
+
+
+def test_a_live_workload_that_cannot_start_is_stopped_before_its_placement_is_given_up() -> None:
+    seen = observed(State.PENDING, Failure.PLACEMENT, Reason.IMAGE_PULL_FAILED)
+    plan = decide(job(placed()), OK, seen, NOW, SETTINGS)
+    assert plan.action is Action.STOP
+    assert plan.status.placement == placement()
+    stopped = observed(State.SUSPENDED, None, Reason.IMAGE_PULL_FAILED)
+    after = decide(job(plan.status), OK, stopped, NOW, SETTINGS)
+    assert after.status.placement is None
+    assert after.status.avoid[0].center == "south"
+
+
+def test_suspend_stops_waits_and_lets_go() -> None:
+    suspended = job(placed(), suspend=True)
+    stop = decide(suspended, OK, observed(State.RUNNING, ready=4), NOW, SETTINGS)
+    assert stop.action is Action.STOP
+    assert stop.reason is Reason.SUSPENDED
+    done = decide(suspended, OK, observed(State.SUSPENDED), NOW, SETTINGS)
+    assert done.status.phase == "Suspended"
+    assert done.status.placement is None
+    resumed = decide(job(done.status), OK, Seen(), NOW, SETTINGS)
+    assert resumed.queued
+
+
+def test_cancel_ends_the_job_whether_it_waits_or_runs() -> None:
+    waiting = decide(job(cancel=True), OK, Seen(), NOW, SETTINGS)
+    assert waiting.status.phase == "Cancelled"
+    running = job(placed(), cancel=True)
+    assert decide(running, OK, observed(State.RUNNING), NOW, SETTINGS).action is Action.STOP
+    ended = decide(running, OK, observed(State.SUSPENDED), NOW, SETTINGS)
+    assert ended.status.phase == "Cancelled"
+    assert transitions.finished(ended.status)
+
+
+def test_a_workload_removed_by_hand_is_run_again_under_a_new_epoch() -> None:
+    plan = decide(job(placed()), OK, Seen(Reach.SYNCED, None, created=True), NOW, SETTINGS)
+    assert plan.action is Action.NONE
+    assert plan.status.placement is None
+    assert plan.status.reason == Reason.WORKLOAD_GONE
+    assert plan.status.epoch == 1
+
+
+def test_a_finished_job_stays_for_its_time_and_then_goes() -> None:
+    done = decide(job(placed()), OK, observed(State.SUCCEEDED), NOW, SETTINGS).status
+    stays = decide(job(done, ttlAfterFinished="2h"), OK, Seen(), NOW + 3600, SETTINGS)
+    assert stays.action is Action.NONE
+    assert stays.again == pytest.approx(NOW + 7200, abs=1)
+    goes = decide(job(done, ttlAfterFinished="2h"), OK, Seen(), NOW + 7201, SETTINGS)
+    assert goes.action is Action.DELETE
+    hurried = decide(job(done, ttlAfterFinished="1s"), OK, Seen(), NOW + 60, SETTINGS)
+    assert hurried.action is Action.NONE
+
+
+def test_an_epoch_never_comes_twice() -> None:
+    with pytest.raises(ValueError, match="epoch 1 is not above 1"):
+        transitions.placed(placed(1), placement(1), "Placed.", NOW)
+
+
+def test_a_transition_time_moves_only_when_the_status_flips() -> None:
+    first = transitions.waiting(JobStatus(), "NoNodeFits", "needs 8", NOW)
+    later = transitions.waiting(first, "QueueCeiling", "over", NOW + 600)
+    times = {c.type: c.last_transition_time for c in first.conditions}
+    assert {c.type: c.last_transition_time for c in later.conditions} == times
+
+
+def test_the_patch_removes_what_is_gone_and_keeps_required_zeros() -> None:
+    before = placed()
+    change = transitions.patch(JobStatus(), before)
+    assert change["placement"]["alternative"] == 0
+    vacated = transitions.vacated(before, Reason.NODE_LOST, "lost", NOW)
+    assert transitions.patch(before, vacated)["placement"] is None
