@@ -87,7 +87,7 @@ class ComputeQueue(KubeObject):
         namespaced=False,
         columns=(
             Column("Parent", ".spec.parent", priority=1),
-            Column("Weight", ".spec.weight", "integer"),
+            Column("Weight", ".spec.weight", "integer", priority=1),
             Column("Queued", ".status.queued", "integer"),
             Column("Running", ".status.running", "integer"),
             Column("Usage", ".status.usage", "integer", "Dense BF16 TFLOPS held"),

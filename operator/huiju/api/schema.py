@@ -99,6 +99,13 @@ def structural_schema(model: type[ApiModel], *, for_users: bool = True) -> Schem
     return _Converter(definitions, for_users).convert(raw, model.__name__, ())
 
 
+def _width(node: Schema) -> str:
+    """The integer format that holds whatever the bounds of `node` allow."""
+    bounds = node.get("minimum"), node.get("maximum")
+    narrow = all(bound is not None and -(2**31) <= bound < 2**31 for bound in bounds)
+    return "int32" if narrow else "int64"
+
+
 class _Converter:
     """Walks what pydantic generated and writes the structural form of every node."""
 
@@ -128,6 +135,8 @@ class _Converter:
                 case _ if key not in DROPPED:
                     raise SchemaError(f"{path}: {key}: {CURES.get(key, 'not in the dialect')}")
         self._speak(written, node)
+        if written.get("type") == "integer":
+            written["format"] = _width(written)
         self._settle_default(written, path)
         return {key: written[key] for key in ORDER if key in written}
 

@@ -54,6 +54,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "array": (list,),
     "object": (dict,),
 }
+_WIDTHS: Final = {"int32": 31, "int64": 63}
 _ONLY: Final = {
     "string": ("pattern", "minLength", "maxLength", "format"),
     "array": ("items", "minItems", "maxItems", "x-kubernetes-list-type"),
@@ -202,6 +203,9 @@ def _validate(value: Any, schema: Schema, path: str, strict: bool) -> Iterator[s
             if value < schema.get("minimum", value) or value > schema.get("maximum", value):
                 low, high = schema.get("minimum", "any"), schema.get("maximum", "any")
                 yield f"{path}: must be between {low} and {high}"
+            width = _WIDTHS.get(schema.get("format", ""))
+            if width is not None and not -(2**width) <= value < 2**width:
+                yield f"{path}: must fit {width + 1} bits"
         case list():
             yield from _validate_list(value, schema, path, strict)
         case dict():
