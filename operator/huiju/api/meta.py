@@ -131,14 +131,7 @@ def text(pattern: str, words: str, *, longest: int, shortest: int = 1) -> Any:
     )
 
 
-def _within_int64(value: int) -> int:
-    """Refuse what no API server can store."""
-    if not -(2**63) <= value < 2**63:
-        raise ValueError("must fit 64 bits")
-    return value
-
-
-Int = Annotated[int, Strict(), AfterValidator(_within_int64)]
+Int = Annotated[int, Strict(), Field(ge=-(2**63), le=2**63 - 1)]
 """A whole number; a string of digits is refused, as the API server refuses it."""
 Flag = Annotated[bool, Strict()]
 """True or false, nothing that only looks like it."""

@@ -99,11 +99,13 @@ def structural_schema(model: type[ApiModel], *, for_users: bool = True) -> Schem
     return _Converter(definitions, for_users).convert(raw, model.__name__, ())
 
 
-def _width(node: Schema) -> str:
-    """The integer format that holds whatever the bounds of `node` allow."""
-    bounds = node.get("minimum"), node.get("maximum")
-    narrow = all(bound is not None and -(2**31) <= bound < 2**31 for bound in bounds)
-    return "int32" if narrow else "int64"
+def _settle_width(node: Schema) -> None:
+    """Give an integer the format that holds its bounds, and leave out those of the format."""
+    bounds = node.get("minimum", -(2**63)), node.get("maximum", 2**63 - 1)
+    node["format"] = "int32" if all(-(2**31) <= bound < 2**31 for bound in bounds) else "int64"
+    for name, limit in (("minimum", -(2**63)), ("maximum", 2**63 - 1)):
+        if node.get(name) == limit:
+            del node[name]
 
 
 class _Converter:
@@ -136,7 +138,7 @@ class _Converter:
                     raise SchemaError(f"{path}: {key}: {CURES.get(key, 'not in the dialect')}")
         self._speak(written, node)
         if written.get("type") == "integer":
-            written["format"] = _width(written)
+            _settle_width(written)
         self._settle_default(written, path)
         return {key: written[key] for key in ORDER if key in written}
 
