@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from huiju import __version__
+
+if TYPE_CHECKING:
+    from huiju.hub.hub import Hub
+    from huiju.hub.run import Extra
+    from huiju.hub.settings import HubSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     match arguments.program:
         case "hub":
-            from huiju.hub.run import run_hub
-
-            return run_hub(arguments)
+            return _hub(arguments)
         case _:
             parser.error(f"unknown program {arguments.program!r}")
 
@@ -39,6 +43,51 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _hub(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from huiju.hub.run import run_hub
+    from huiju.hub.settings import HubSettings, LeaseSettings
+    from huiju.kube.credentials import Credentials
+    from huiju.kube.errors import KubeconfigRefused
+    from huiju.kube.kubeconfig import from_kubeconfig
+    from huiju.telemetry.logs import configure
+
+    configure(arguments.log_format, arguments.log_level)
+    settings = HubSettings(
+        namespace=arguments.namespace,
+        leader_election=not arguments.no_leader_election,
+        lease=LeaseSettings(namespace=arguments.namespace),
+        bind=arguments.bind,
+        health_port=arguments.health_port,
+        view_bind=arguments.view_bind,
+        view_port=arguments.view_port,
+    )
+
+    def credentials() -> Credentials:
+        return from_kubeconfig(arguments.kubeconfig, arguments.context)
+
+    try:
+        credentials()
+    except KubeconfigRefused as refusal:
+        print(f"huiju hub: {refusal}", file=sys.stderr)
+        return 2
+    return asyncio.run(run_hub(credentials, settings, _extras(settings)))
+
+
+def _extras(settings: HubSettings) -> list[Extra]:
+    if not settings.view_port:
+        return []
+
+    async def view(hub: Hub) -> None:
+        from huiju.hub.view import View
+        from huiju.web.server import serve_view
+
+        await serve_view(View(hub), hub.client, settings.view_bind, settings.view_port)
+
+    return [view]
 
 
 if __name__ == "__main__":

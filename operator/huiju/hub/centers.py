@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from huiju.api.center import ComputeCenterSpec
+from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime, HubSide
 from huiju.hub.center_status import Fields, status_of
 from huiju.hub.clock import seconds
@@ -24,7 +25,6 @@ from huiju.hub.status import merge_patch
 from huiju.kube.client import Client
 from huiju.kube.errors import KubeError, NotFound
 from huiju.kube.resources import COMPUTE_CENTERS
-from huiju.telemetry.events import EventRecorder
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Record:
 class Centers:
     """Makes and ends runtimes; writes statuses."""
 
-    def __init__(self, hub: HubSide, sites: Sites, events: EventRecorder) -> None:
+    def __init__(self, hub: HubSide, sites: Sites, events: Announcer) -> None:
         self._hub = hub
         self._sites = sites
         self._events = events

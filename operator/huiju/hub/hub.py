@@ -13,6 +13,7 @@ from typing import Any
 
 from huiju.centers.observe import Observation
 from huiju.hub.acceptance import Acceptance
+from huiju.hub.announce import Announcer
 from huiju.hub.center import Callbacks, HubSide
 from huiju.hub.centers import Centers
 from huiju.hub.collector import Collector
@@ -34,7 +35,7 @@ from huiju.kube.client import Client, Observer
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import KubeError
 from huiju.kube.informer import Informer
-from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS
+from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS, EVENTS
 from huiju.scheduling.core import Core
 from huiju.scheduling.model import Place, Preempt
 from huiju.telemetry.events import EventRecorder
@@ -63,7 +64,8 @@ class Hub:
         self.core = Core()
         self.waits = Waits(settings)
         self.sites = Sites()
-        self.events = EventRecorder(client)
+        self._recorder = EventRecorder(self._post_event, dropped=metrics.event_dropped)
+        announcer = Announcer(self._recorder)
         self._informer: Informer[JobObject] = Informer(
             client, CROSS_REGION_JOBS, JobObject, on_change=self._job_changed
         )
@@ -77,7 +79,7 @@ class Hub:
             held,
             observer,
         )
-        self.centers = Centers(side, self.sites, self.events)
+        self.centers = Centers(side, self.sites, announcer)
         self.population = Population(
             self.core,
             self.sites,
@@ -100,7 +102,7 @@ class Hub:
             renderer,
             Committer(self.jobs, writer, renderer, self.sites.held_epoch),
             self.waits,
-            self.events,
+            announcer,
         )
         self.collector = Collector(self.jobs, self.centers, settings)
         self._shell = Shell(credentials, self._kopf_event)
@@ -117,7 +119,7 @@ class Hub:
             group.create_task(self._informer.run(), name="jobs")
             group.create_task(self._shell.run(), name="kopf")
             group.create_task(self._relist(), name="relist")
-            group.create_task(self.events.run(), name="events")
+            group.create_task(self._recorder.run(), name="events")
             await self._listed.wait()
             await self._informer.synced.wait()
             group.create_task(self.centers.run(), name="centers")
@@ -126,6 +128,9 @@ class Hub:
             group.create_task(self.collector.run(), name="collector")
             group.create_task(self._queue_statuses(), name="queues")
             group.create_task(self._resync(), name="resync")
+
+    async def _post_event(self, event: Mapping[str, Any], namespace: str) -> object:
+        return await self.client.create(EVENTS, event, namespace)
 
     # --- the dispatcher's hooks --------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from huiju.centers.render import RenderRefused
 from huiju.centers.syncer import DispatchRefused
 from huiju.hub import status as transitions
 from huiju.hub.acceptance import Acceptance
+from huiju.hub.announce import Announcer
 from huiju.hub.commit import Committer, Result
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
@@ -29,7 +30,6 @@ from huiju.hub.waits import Waits
 from huiju.kube.errors import ApiStatus, Conflict, KubeError, NotFound, Transient
 from huiju.kube.workqueue import WorkQueue
 from huiju.scheduling.model import Place, Preempt
-from huiju.telemetry.events import EventRecorder
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Reconciler:
         renderer: Renderer,
         committer: Committer,
         waits: Waits,
-        events: EventRecorder,
+        events: Announcer,
     ) -> None:
         self.queue = WorkQueue(group=lambda key: key.partition("/")[0])
         self._settings = settings
