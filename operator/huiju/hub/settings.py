@@ -13,10 +13,10 @@ class LeaseSettings:
 
     name: str = "huiju-hub"
     namespace: str = "huiju-system"
-    duration: float = 8.0
+    duration: float = 15.0
     """Seconds that a leader may stay silent before another takes over."""
-    renew: float = 5.0
-    """Seconds after which a leader that could not renew stops acting."""
+    renew: float = 3.0
+    """Seconds between two renewals."""
     retry: float = 1.0
     """Seconds between two tries."""
 

@@ -1,0 +1,65 @@
+# Huiju: everything a developer does. `make help` lists it.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+CENTERS ?= 3
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: $(STAMP) ## Make the virtual environment with everything pinned
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Huiju needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: tools
+tools: $(STAMP) ## Find, download or build the lab's programs (once; minutes if built)
+	$(BIN)/python -m lab programs
+
+.PHONY: format
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: check
+check: $(STAMP) ## Format, lint, types, layer contracts, generated files (under a minute)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m huiju.api.crd --check
+
+.PHONY: crds
+crds: $(STAMP) ## Generate the CRDs from the models
+	$(BIN)/python -m huiju.api.crd --write
+
+.PHONY: test
+test: $(STAMP) tools ## Set up everything and pass all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Only the tests that need no control plane
+	$(BIN)/python -m pytest -m "not lab" $(PYTEST_ARGS)
+
+.PHONY: lock
+lock: $(STAMP) ## Renew the pinned dependencies
+	$(PYTHON) -m pip install --quiet uv
+	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/base.txt
+	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra dev pyproject.toml -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches (not the lab's programs)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
