@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,12 +129,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return settle_files(options.directory, dict(files()), write=options.write, pattern="*.yaml")
 
 
-def settle_files(directory: Path, wanted: dict[str, str], *, write: bool, pattern: str) -> int:
+def settle_files(
+    directory: Path, wanted: Mapping[str, str], *, write: bool, pattern: str = ""
+) -> int:
     """Write `wanted` into `directory`, or say which files differ from it; 1 if any does.
 
-    Files that match `pattern` and are not wanted count as different, and are removed on writing.
+    Files that match `pattern` and are not wanted count as different, and are removed on writing;
+    without a pattern other files are left alone.
     """
-    found = {path.name: path.read_text(encoding="utf-8") for path in directory.glob(pattern)}
+    paths = set(directory.glob(pattern)) if pattern else set()
+    paths |= {directory / name for name in wanted if (directory / name).exists()}
+    found = {path.name: path.read_text(encoding="utf-8") for path in paths}
     stale = sorted(
         name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)
     )

@@ -6,7 +6,9 @@ page is generated from this table. Words are never renamed, only added.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -79,4 +81,279 @@ class Reason(StrEnum):
     QUEUE_CYCLE = "QueueCycle"
 
 
-DESCRIPTIONS: dict[Reason, str] = {}
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a reason means and what cures it, a sentence or two of plain text each."""
+
+    meaning: str
+    cure: str
+
+
+SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
+    "A job on its way": {
+        Reason.QUEUED: Description(
+            "The job waits in its queue for accelerators.",
+            "Nothing needs to be done; `kubectl huiju why` says what it waits for.",
+        ),
+        Reason.PLACED: Description(
+            "A center was chosen and its accelerators are reserved for the job.",
+            "Nothing needs to be done; the workload is created next.",
+        ),
+        Reason.DISPATCHED: Description(
+            "The workload exists in the center and its pods have not all started.",
+            "Wait; if it takes long, look at the pods with `kubectl huiju logs` or in the center.",
+        ),
+        Reason.RUNNING: Description(
+            "All workers of the job run.",
+            "Nothing needs to be done.",
+        ),
+        Reason.SUCCEEDED: Description(
+            "Every worker ended with exit code 0.",
+            "Nothing needs to be done; object and workload go after `spec.ttlAfterFinished`.",
+        ),
+        Reason.SUSPENDED: Description(
+            "The job was stopped by `spec.suspend` and holds no accelerators.",
+            "Set `spec.suspend` to false to queue it again.",
+        ),
+        Reason.CANCELLED: Description(
+            "The job was stopped for good by `spec.cancel`.",
+            "Submit it again under a new name if it was a mistake.",
+        ),
+        Reason.ACCEPTED: Description(
+            "The job can be run as it is written.",
+            "Nothing needs to be done.",
+        ),
+    },
+    "Refused before queueing": {
+        Reason.INVALID_SPEC: Description(
+            "A field of the object cannot be used as it is written.",
+            "Correct the field that the message names.",
+        ),
+        Reason.INVALID_TEMPLATE: Description(
+            "The pod template, or the workload made from it, is refused by an API server.",
+            "Correct what the message names and submit the job again.",
+        ),
+        Reason.ILLEGAL_ACCELERATOR_COUNT: Description(
+            "No server of that accelerator model can give one worker so many units.",
+            "Use one of the numbers that the message lists.",
+        ),
+        Reason.UNKNOWN_QUEUE: Description(
+            "The ComputeQueue that the job names does not exist.",
+            "Create the queue, or submit the job to one that `kubectl huiju queues` lists.",
+        ),
+        Reason.NAMESPACE_NOT_ALLOWED: Description(
+            "The queue does not accept jobs of the job's namespace.",
+            "Use another queue, or have the namespace added to `spec.namespaces` of the queue.",
+        ),
+        Reason.CARRIED_OBJECT_MISSING: Description(
+            "A ConfigMap or Secret that `spec.carry` names is not in the job's namespace.",
+            "Create the object, or take its name out of `spec.carry`.",
+        ),
+        Reason.TEMPLATE_CHANGED: Description(
+            "The template is no longer the one that was accepted, so it was not dispatched.",
+            "Delete the job and submit it again with the template that you want.",
+        ),
+    },
+    "Why a center was refused": {
+        Reason.NO_NODE_FITS: Description(
+            "The center has the accelerator, and no set of its nodes has room for the job now.",
+            "Wait, ask for fewer units per worker or fewer workers, or add an alternative.",
+        ),
+        Reason.NO_SUCH_ACCELERATOR: Description(
+            "The center has no accelerator of the models that the job asks for.",
+            "Add an alternative that the center has; `kubectl huiju centers` lists them.",
+        ),
+        Reason.CENTER_UNREACHABLE: Description(
+            "The hub gets no answer from the center.",
+            "Check the network and the API server of the center; jobs that run there stay"
+            " bound to it.",
+        ),
+        Reason.CENTER_CORDONED: Description(
+            "The center takes no new jobs because its operator cordoned it.",
+            "Run `kubectl huiju uncordon CENTER` once it may take jobs again.",
+        ),
+        Reason.CENTER_NOT_READY: Description(
+            "The center is known, and not yet ready to take jobs.",
+            "Read the conditions of the ComputeCenter; after a start of the hub this passes by"
+            " itself.",
+        ),
+        Reason.REGION_NOT_ALLOWED: Description(
+            "The center lies in a region that `spec.placement.regions` does not allow.",
+            "Add the region to the job, or wait for a center in the allowed ones.",
+        ),
+        Reason.RESIDENCY_NOT_SATISFIED: Description(
+            "The center does not offer the residency class that the job asks for.",
+            "Use a center that does; data under residency rules never leaves such centers.",
+        ),
+        Reason.CENTER_EXCLUDED: Description(
+            "The placement wishes of the job leave the center out.",
+            "Change `spec.placement.centers` or `spec.placement.excludeCenters`.",
+        ),
+        Reason.CENTER_AVOIDED: Description(
+            "The center failed this job lately and is not tried again for a while.",
+            "Cure what `status.avoid` names; the center is tried again at the time given there.",
+        ),
+        Reason.SHARING_LIMIT: Description(
+            "Jobs of the federation hold as much of the center as its owner lends.",
+            "Wait until some end, or ask the owner to raise `spec.sharing`.",
+        ),
+        Reason.SHARING_POLICY: Description(
+            "The owner's rules on namespaces or images keep the job out of the center.",
+            "Use an image or a namespace that `spec.sharing` of the center allows.",
+        ),
+        Reason.RESERVED_FOR_OTHER: Description(
+            "The free accelerators are kept for a job that is ahead in the order.",
+            "Wait; the job ahead is served first so that large jobs are not starved.",
+        ),
+    },
+    "Why a job waits": {
+        Reason.QUEUE_OVER_SHARE: Description(
+            "The queue holds more than its share while others wait for theirs.",
+            "Wait for jobs of the queue to end, or have its weight or guarantee raised.",
+        ),
+        Reason.QUEUE_CEILING: Description(
+            "The job would take the queue, or one above it, over its ceiling.",
+            "Wait for jobs of the queue to end, or have `spec.ceiling` raised.",
+        ),
+        Reason.QUEUE_STOPPED: Description(
+            "The queue accepts jobs and starts none.",
+            "Set `spec.stopped` of the queue to false.",
+        ),
+        Reason.BEHIND_OTHERS: Description(
+            "Jobs with a higher priority, or older ones, are served first.",
+            "Wait, or raise `spec.priority` if the job is more urgent.",
+        ),
+        Reason.NO_CENTER: Description(
+            "No center can take the job; the message says why for each.",
+            "Change what refused it, or wait until a center has room.",
+        ),
+        Reason.BACKING_OFF: Description(
+            "The last attempt failed a short while ago and the next one waits.",
+            "Wait until `status.retryAt`, or cure what `status.history` names.",
+        ),
+    },
+    "What ended an attempt": {
+        Reason.APPLICATION_FAILED: Description(
+            "A container of the job ended with an error.",
+            "Read `kubectl huiju logs JOB`; raise `spec.retry.maxAttempts` for errors that pass.",
+        ),
+        Reason.RETRIES_EXHAUSTED: Description(
+            "The application failed as often as `spec.retry.maxAttempts` allows.",
+            "Correct the application and submit the job again.",
+        ),
+        Reason.RUNTIME_EXCEEDED: Description(
+            "The attempt ran longer than `spec.maxRuntime`.",
+            "Submit the job again with a longer limit, or make it resume from a checkpoint.",
+        ),
+        Reason.IMAGE_PULL_FAILED: Description(
+            "A node of the center could not pull an image.",
+            "Check the name, the pull secrets in `spec.carry`, and the registry mirrors of the"
+            " center.",
+        ),
+        Reason.POD_REJECTED: Description(
+            "The center refused to make the pods of the job.",
+            "Read the message: a policy or an admission webhook of the center names what it"
+            " refuses.",
+        ),
+        Reason.QUOTA_EXCEEDED: Description(
+            "A ResourceQuota in the center leaves no room for the pods.",
+            "Have the quota of the namespace in the center raised; another center is tried"
+            " meanwhile.",
+        ),
+        Reason.UNSCHEDULABLE: Description(
+            "Not all pods found a node within `spec.schedulingDeadline`.",
+            "Nothing needs to be done; another center is tried, and the message says what was"
+            " missing.",
+        ),
+        Reason.DISPATCH_REFUSED: Description(
+            "The API server of the center refused the workload.",
+            "Correct what the message names, in the job or in the rights of the account of the"
+            " hub.",
+        ),
+        Reason.FOREIGN_OBJECT: Description(
+            "An object of the same name in the center belongs to somebody else and was left alone.",
+            "Rename or delete that object in the center, or submit the job under another name.",
+        ),
+        Reason.NODE_LOST: Description(
+            "A node that ran a worker stopped answering.",
+            "Nothing needs to be done; the job is queued again, and the failure does not count"
+            " against it.",
+        ),
+        Reason.EVICTED: Description(
+            "A worker was evicted from its node.",
+            "Nothing needs to be done; the job is queued again, and the failure does not count"
+            " against it.",
+        ),
+        Reason.PREEMPTED_BY_OWNER: Description(
+            "Pods of the center's own users took the place of a worker.",
+            "Nothing needs to be done; the job keeps its place in the queue and runs again.",
+        ),
+        Reason.PREEMPTED: Description(
+            "The job was stopped for a queue that is owed its guarantee.",
+            "Nothing needs to be done; it is queued again. Save checkpoints so that little"
+            " work is lost.",
+        ),
+        Reason.WORKLOAD_GONE: Description(
+            "The workload was removed in the center, not by Huiju.",
+            "Find out who removed it; the job is queued again.",
+        ),
+    },
+    "Centers": {
+        Reason.READY: Description(
+            "The object is in order and can be used.",
+            "Nothing needs to be done.",
+        ),
+        Reason.REACHABLE: Description(
+            "The center answers.",
+            "Nothing needs to be done.",
+        ),
+        Reason.CONNECTING: Description(
+            "The hub has started to reach the center and has no answer yet.",
+            "Wait some seconds; if it stays, check the address in the kubeconfig.",
+        ),
+        Reason.CREDENTIAL_INVALID: Description(
+            "The Secret with the kubeconfig is missing, cannot be read, or is refused by the"
+            " center.",
+            "Renew it with `kubectl huiju join`, or correct the Secret that the message names.",
+        ),
+        Reason.CREDENTIAL_REFUSED: Description(
+            "The kubeconfig holds something that the hub never uses, such as an exec plugin.",
+            "Replace it by a kubeconfig with inline certificates or a token, as `kubectl huiju"
+            " join` makes.",
+        ),
+        Reason.IDENTITY_CHANGED: Description(
+            "The credential now leads to a different cluster than the one first met.",
+            "Correct the credential; if the cluster was rebuilt, delete the ComputeCenter and"
+            " join it again.",
+        ),
+        Reason.INVENTORY_FRESH: Description(
+            "Nodes and pods of the center are followed.",
+            "Nothing needs to be done.",
+        ),
+        Reason.INVENTORY_STALE: Description(
+            "Nothing new was heard of the nodes and pods for too long.",
+            "Check the API server of the center; no job is placed there meanwhile.",
+        ),
+        Reason.MASS_ORPHANS: Description(
+            "So many workloads seem to have lost their jobs that none was removed.",
+            "Check that the hub was not restored from an old backup, then allow the removal as"
+            " the message says.",
+        ),
+    },
+    "Queues": {
+        Reason.PARENT_MISSING: Description(
+            "The queue that `spec.parent` names does not exist.",
+            "Create the parent, or correct `spec.parent`.",
+        ),
+        Reason.QUEUE_CYCLE: Description(
+            "The queue is above itself through its parents.",
+            "Change `spec.parent` of one queue in the cycle that the message shows.",
+        ),
+    },
+}
+"""Every reason, in the order of the reference page."""
+
+DESCRIPTIONS: Final[dict[Reason, Description]] = {
+    reason: description for section in SECTIONS.values() for reason, description in section.items()
+}
+"""Meaning and cure of every reason."""
