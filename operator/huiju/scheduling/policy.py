@@ -1,0 +1,33 @@
+"""The few settings of the scheduler, each with its unit; the same for every center and trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a platform engineer may weigh; times in seconds."""
+
+    priority_step: float = 86_400.0
+    """One point of priority outweighs so long a wait, so that no job starves by priority."""
+    away: float = 30.0
+    """What running away from the queue's home center costs."""
+    fragmentation: float = 60.0
+    """What it costs to break open a whole empty node."""
+    per_money: float = 1.0
+    """Seconds that one unit of money is worth."""
+    default_runtime: float = 3600.0
+    """Run time assumed in scores for jobs that do not tell theirs."""
+    default_bandwidth: int = 125_000_000
+    """Bytes per second assumed where no link is declared."""
+    patience: float = 600.0
+    """How long a blocked head waits before nodes are held for it when no end is known."""
+    reservations: int = 16
+    """Blocked heads that get a reservation in one cycle, first in order."""
+    backfill: bool = True
+    """Whether blocked heads get reservations at all."""
+    preemption: bool = True
+    """Whether owed guarantees and higher priority stop other jobs."""
+    dwell: float = 600.0
+    """A job is not stopped before it has run so long."""
