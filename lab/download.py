@@ -102,7 +102,7 @@ def _fetch(name: str, release: _Release, folder: Path, progress: Progress) -> No
 
 def _checksum(release: _Release) -> str:
     with urllib.request.urlopen(release.sums, timeout=_REACH_SECONDS) as answer:  # noqa: S310  https
-        text = answer.read(1 << 20).decode()
+        text = bytes(answer.read(1 << 20)).decode()
     target = release.url.rsplit("/", 1)[1]
     for line in text.splitlines():
         digest, _, file = line.strip().partition(" ")
