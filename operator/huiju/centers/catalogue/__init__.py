@@ -1,0 +1,6 @@
+"""What is known of accelerators: a table of data, and how a node's words resolve to a row of it."""
+
+from huiju.centers.catalogue.data import Catalogue, ModelRow, ResourceRow, catalogue
+from huiju.centers.catalogue.resolve import Resolved, Resolver
+
+__all__ = ["Catalogue", "ModelRow", "Resolved", "Resolver", "ResourceRow", "catalogue"]
