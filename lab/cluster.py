@@ -98,7 +98,7 @@ class Cluster:
         )
         if not (self.folder / "pki" / "admin.crt").is_file():
             raise ClusterFailed(f"cluster {self.name}: kwokctl made nothing:\n{said}")
-        self.kubeconfig.write_text(self._kubeconfig())
+        self.kubeconfig.write_text(self.kubeconfig_text())
         self.kubeconfig.chmod(0o600)
         await self.ready(max(1.0, until - time.monotonic()))
 
@@ -115,13 +115,7 @@ class Cluster:
 
     def destroy(self) -> None:
         """Kill every process of the cluster and remove its folder. Safe to repeat."""
-        for process in self.processes().values():
-            process.end()
-        # kwokctl may have been starting something when it was interrupted.
-        for process in strays(self.folder):
-            process.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        port_table.release(self.folder)
+        destroy(self.folder)
 
     # --- reaching it --------------------------------------------------------------------------
 
@@ -141,9 +135,10 @@ class Cluster:
         """The administrator's credentials."""
         if server is None:
             return kubeconfigs.from_kubeconfig(self.kubeconfig)
-        return kubeconfigs.from_secret_bytes(self._kubeconfig(server).encode())
+        return kubeconfigs.from_secret_bytes(self.kubeconfig_text(server).encode())
 
-    def _kubeconfig(self, server: str | None = None) -> str:
+    def kubeconfig_text(self, server: str | None = None) -> str:
+        """The administrator's kubeconfig; `server` reaches the cluster through a proxy."""
         pki = self.folder / "pki"
 
         def data(name: str) -> str:
@@ -219,22 +214,36 @@ class Cluster:
             async with Client(self.credentials(), name=self.name, settings=_PROBE) as client:
                 if (answer := await client.raw("GET", "/readyz")) != b"ok":
                     return f"kube-apiserver says {answer[:80]!r}"
-                if self.spec.control_plane_only:
-                    return ""
-                # The controller manager makes it, and pods need it.
-                await client.get(SERVICE_ACCOUNTS, "default", "default")
+                if Component.CONTROLLER_MANAGER in self.spec.components:
+                    # The controller manager makes it, and pods need it.
+                    await client.get(SERVICE_ACCOUNTS, "default", "default")
         except KubeError as error:
             return f"kube-apiserver: {error}"
         for scheme, port, component in (
             ("https", self.ports.scheduler, Component.SCHEDULER),
             ("http", self.ports.kwok, Component.KWOK),
         ):
+            if component not in self.spec.components:
+                continue
             if not await _healthy(f"{scheme}://{HOST}:{port}/healthz"):
                 return f"{component} is not healthy"
         return ""
 
 
 _PROBE: Final = ClientSettings(deadline=3.0)
+
+
+def destroy(folder: Path) -> None:
+    """End the cluster of a folder, however far it came, and remove the folder."""
+    for component in reversed(Component):
+        process = process_of(folder, component)
+        if process is not None:
+            process.end()
+    # kwokctl may have been starting something when it was interrupted.
+    for process in strays(folder):
+        process.end()
+    shutil.rmtree(folder, ignore_errors=True)
+    port_table.release(folder)
 
 
 def process_of(folder: Path, component: Component) -> Process | None:

@@ -1,111 +1,243 @@
-"""Clusters made into a federation: CRDs, queues, and centers joined by kubeconfig Secrets.
+"""A lab: clusters that live and die together, and who still needs them.
 
-Decides nothing about clusters; uses the administrator's rights, as a lab may (a real center is
-joined by `kubectl huiju join`, with rights of its own). Every step may be repeated.
+Decides when a lab may go. Invariant: a lab goes when its last owner is dead or has left, however
+that happened, unless someone said to keep it; two processes never make or end the same lab at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Mapping
+import atexit
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from lab.cluster import Cluster, destroy
+from lab.kwokctl import ClusterSpec, Component, Ports
+from lab.processes import Process
+from lab.programs import Programs, find_programs, lab_home
+from lab.progress import Progress, minutes
 
-from huiju.kube.client import Client
-from huiju.kube.errors import AlreadyExists
-from huiju.kube.resources import (
-    COMPUTE_CENTERS,
-    COMPUTE_QUEUES,
-    CRDS,
-    CROSS_REGION_JOBS,
-    NAMESPACES,
-    SECRETS,
-    Resource,
-)
-from lab.cluster import Cluster
-
-ROOT: Final = Path(__file__).resolve().parent.parent
-SYSTEM: Final = "huiju-system"
-_SERVED_WITHIN: Final = 30.0
+_RECORD: Final = "lab.json"
+_KEPT: Final = "kept"
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
+_reapers: Final[dict[Path, subprocess.Popen[bytes]]] = {}
 
 
-async def install(hub: Client) -> None:
-    """Install the CRDs and Huiju's namespace, and wait until the kinds are served."""
-    await _ensure(hub, NAMESPACES, {"metadata": {"name": SYSTEM}})
-    for file in sorted((ROOT / "crds").glob("*.yaml")):
-        definition = yaml.safe_load(file.read_text(encoding="utf-8"))
-        await hub.apply(CRDS, definition, manager="huiju-lab", force=True)
-    async with asyncio.timeout(_SERVED_WITHIN):
-        for res in (COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS):
-            while not await _served(hub, res):
-                await asyncio.sleep(0.1)
+class LabError(Exception):
+    """What was asked for cannot be done; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The clusters of one lab, by name."""
+
+    name: str
+    folder: Path
+    clusters: dict[str, Cluster]
+
+    def __getitem__(self, name: str) -> Cluster:
+        return self.clusters[name]
+
+    def leave(self) -> None:
+        """Say that this process needs the lab no more; the last one ends it."""
+        leave(self.folder, Process.me())
+        reaper = _reapers.pop(self.folder, None)
+        if reaper is not None:
+            reaper.communicate()
+
+
+def runs() -> Path:
+    """Where the labs' folders are."""
+    return lab_home() / "run"
 
 
 async def join(
-    hub: Client,
-    center: Cluster,
+    name: str,
+    specs: Sequence[ClusterSpec],
     *,
-    name: str = "",
-    region: str = "",
-    server: str | None = None,
-    spec: Mapping[str, Any] | None = None,
-) -> None:
-    """Create the kubeconfig Secret and the ComputeCenter; `server` goes through a proxy."""
-    name = name or center.name
-    secret = f"{name}-kubeconfig"
-    text = center.kubeconfig_text(server)
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": secret, "namespace": SYSTEM},
-        "data": {"kubeconfig": base64.b64encode(text.encode()).decode()},
-    }
-    await hub.apply(SECRETS, body, manager="huiju-lab", force=True)
-    connection = {"push": {"kubeconfigSecret": {"name": secret, "namespace": SYSTEM}}}
-    await hub.apply(
-        COMPUTE_CENTERS,
-        {
-            "apiVersion": COMPUTE_CENTERS.api_version,
-            "kind": COMPUTE_CENTERS.kind,
-            "metadata": {"name": name},
-            "spec": {"connection": connection, "region": region or name, **(spec or {})},
-        },
-        manager="huiju-lab",
-        force=True,
-    )
+    keep: bool = False,
+    progress: Progress | None = None,
+    seconds: float = 180.0,
+) -> Lab:
+    """Return the lab of that name, started if need be, with this process as one of its owners.
+
+    `keep`: it outlives its owners, until `down`. Raises LabError, ClusterFailed, ProgramsMissing.
+    """
+    if not _NAME.fullmatch(name):
+        raise LabError(f"{name!r} cannot name a lab: lower case letters, digits and dashes, please")
+    progress = progress or Progress()
+    sweep()
+    programs = await asyncio.to_thread(find_programs, progress)
+    folder = runs() / name
+    with _locked(folder):
+        _own(folder, keep)
+        try:
+            lab = _read(folder, programs)
+            if lab is None:
+                lab = await _start(folder, specs, programs, progress, seconds)
+        except BaseException:
+            _end(folder)
+            raise
+    return lab
 
 
-async def queue(hub: Client, name: str, **spec: Any) -> None:
-    """Create a ComputeQueue, or change it."""
-    await hub.apply(
-        COMPUTE_QUEUES,
-        {
-            "apiVersion": COMPUTE_QUEUES.api_version,
-            "kind": COMPUTE_QUEUES.kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        },
-        manager="huiju-lab",
-        force=True,
-    )
+def opened(name: str) -> Lab:
+    """The running lab of that name; raises LabError where there is none."""
+    lab = _read(runs() / name, Programs(lab_home() / "bin"))
+    if lab is None:
+        raise LabError(f"there is no lab {name!r}; `python -m lab list` shows those there are")
+    return lab
 
 
-async def namespace(client: Client, name: str) -> None:
-    """Create a namespace if it is not there."""
-    await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
+def names() -> list[str]:
+    """The labs that are up."""
+    return sorted(record.parent.name for record in runs().glob(f"*/{_RECORD}"))
 
 
-async def _ensure(client: Client, res: Resource, body: Mapping[str, Any]) -> None:
+def down(name: str) -> None:
+    """End a lab, whoever owns it; raises LabError where there is none."""
+    folder = runs() / name
+    if not folder.is_dir():
+        raise LabError(f"there is no lab {name!r}")
+    with _locked(folder):
+        _end(folder)
+
+
+def sweep() -> list[str]:
+    """End every lab whose owners are all dead; returns their names."""
+    ended: list[str] = []
+    for folder in sorted(runs().glob("*/")):
+        if _needed(folder):
+            continue
+        with _locked(folder):
+            if folder.is_dir() and not _needed(folder):
+                _end(folder)
+                ended.append(folder.name)
+    return ended
+
+
+def leave(folder: Path, owner: Process) -> None:
+    """Strike an owner off; the last one gone, the lab ends. Safe to repeat."""
+    with _locked(folder):
+        (folder / "owners" / str(owner)).unlink(missing_ok=True)
+        if folder.is_dir() and not _needed(folder):
+            _end(folder)
+
+
+# --- making and ending ------------------------------------------------------------------------
+
+
+async def _start(
+    folder: Path,
+    specs: Sequence[ClusterSpec],
+    programs: Programs,
+    progress: Progress,
+    seconds: float,
+) -> Lab:
+    """Start all clusters side by side and write the record when all are ready."""
+    started = time.monotonic()
+    clusters = [Cluster.prepare(spec, folder, programs) for spec in specs]
+    waiting = {cluster.name for cluster in clusters}
+
+    async def one(cluster: Cluster) -> None:
+        await cluster.start(seconds)
+        waiting.discard(cluster.name)
+        progress.say(f"lab: {cluster.name} is ready after {minutes(time.monotonic() - started)}")
+
+    async def clock() -> None:
+        while True:
+            passed = minutes(time.monotonic() - started)
+            progress.tick(f"lab: starting {', '.join(sorted(waiting))}: {passed}", every=10.0)
+            await asyncio.sleep(0.5)
+
+    ticking = asyncio.create_task(clock())
     try:
-        await client.create(res, {"apiVersion": res.api_version, "kind": res.kind, **body})
-    except AlreadyExists:
+        async with asyncio.TaskGroup() as group:
+            for cluster in clusters:
+                group.create_task(one(cluster))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        ticking.cancel()
+    record = {"clusters": [_cluster_record(cluster) for cluster in clusters]}
+    part = folder / f".{_RECORD}"
+    part.write_text(json.dumps(record, indent=1))
+    part.replace(folder / _RECORD)
+    return Lab(folder.name, folder, {cluster.name: cluster for cluster in clusters})
+
+
+def _cluster_record(cluster: Cluster) -> dict[str, Any]:
+    return {"spec": asdict(cluster.spec), "ports": asdict(cluster.ports)}
+
+
+def _read(folder: Path, programs: Programs) -> Lab | None:
+    """The lab as its record tells; None where none was completed."""
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    clusters: dict[str, Cluster] = {}
+    for entry in record["clusters"]:
+        spec = ClusterSpec(
+            **entry["spec"] | {"components": tuple(map(Component, entry["spec"]["components"]))}
+        )
+        clusters[spec.name] = Cluster(spec, Ports(**entry["ports"]), folder, programs)
+    return Lab(folder.name, folder, clusters)
+
+
+def _end(folder: Path) -> None:
+    for cluster in (folder / "clusters").glob("*/"):
+        destroy(cluster)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- ownership --------------------------------------------------------------------------------
+
+
+def _own(folder: Path, keep: bool) -> None:
+    """Note this process as an owner; a helper of ours waits for its end, even by SIGKILL."""
+    owners = folder / "owners"
+    owners.mkdir(parents=True, exist_ok=True)
+    if keep:
+        (owners / _KEPT).touch()
         return
+    me = Process.me()
+    (owners / str(me)).touch()
+    if folder in _reapers:
+        return
+    _reapers[folder] = subprocess.Popen(
+        [sys.executable, "-m", "lab.reaper", str(folder), str(me)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    atexit.register(leave, folder, me)
 
 
-async def _served(hub: Client, res: Resource) -> bool:
-    definition = await hub.get(CRDS, f"{res.plural}.{res.group}")
-    conditions = definition.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+def _needed(folder: Path) -> bool:
+    """Whether an owner lives, or someone said to keep the lab."""
+    for owner in (folder / "owners").glob("*"):
+        if owner.name == _KEPT or Process.parse(owner.name).alive:
+            return True
+    return False
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lab's lock; the file stays, since deleting a lock file lets two hold it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
