@@ -22,6 +22,7 @@ from huiju.api.markers import (
 )
 from huiju.api.meta import (
     DNS_LABEL,
+    DNS_LABEL_WORDS,
     AcceleratorModel,
     ApiModel,
     Conditions,
@@ -48,13 +49,17 @@ Phase = Literal[
 ]
 
 
+ZERO = "^[0.dhms]+$"
+"""Matches zero in every unit; what is no amount at all is left to the rule of its type."""
+
+
 def _positive(field: str, name: str, unit: str) -> Rule:
     """A rule that the amount in `field` (`name` in Python), where it is set, is not zero."""
     return Rule(
-        f"!has(self.{field}) || self.{field}.matches('[1-9]')",
+        f"!has(self.{field}) || !self.{field}.matches({cel_string(ZERO)})",
         f"{field} must be more than zero{unit}",
         field=f".{field}",
-        check=lambda self: re.search("[1-9]", getattr(self, name) or "1") is not None,
+        check=lambda self: re.search(ZERO, getattr(self, name) or "1") is None,
     )
 
 
@@ -236,6 +241,7 @@ POD_TEMPLATE: dict[str, Any] = {
                                 "minLength": 1,
                                 "maxLength": 63,
                                 "pattern": DNS_LABEL,
+                                "x-huiju-says": DNS_LABEL_WORDS,
                             },
                         },
                     },
@@ -275,7 +281,6 @@ class CrossRegionJobSpec(ApiModel):
             "two alternatives have the same model and perWorker, and only the first would ever be"
             " used: remove the other",
             field=".accelerators",
-            reason="FieldValueDuplicate",
             check=lambda self: (
                 len({(a.model, a.per_worker) for a in self.accelerators}) == len(self.accelerators)
             ),

@@ -100,6 +100,9 @@ class KubeObject(ApiModel):
 
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_LABEL_WORDS = (
+    "must be a DNS label: lower case letters, digits and '-', at most 63, such as team-a"
+)
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 MODEL = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -148,7 +151,7 @@ Label = Annotated[
     str,
     *text(
         DNS_LABEL,
-        "must be a DNS label: lower case letters, digits and '-', at most 63, such as team-a",
+        DNS_LABEL_WORDS,
         longest=63,
     ),
 ]

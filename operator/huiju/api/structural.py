@@ -219,7 +219,7 @@ def _text_problems(value: str, schema: Schema) -> Iterator[str]:
         yield f"must have at most {schema['maxLength']} characters"
     # Python's $ also matches before a line feed at the end, a server's does not.
     if "pattern" in schema and not re.search(_to_end(schema["pattern"]), value):
-        yield f"must match {schema['pattern']}"
+        yield schema.get("x-huiju-says", f"must match {schema['pattern']}")
     if schema.get("format") == "date-time":
         try:
             datetime.datetime.fromisoformat(value)
