@@ -35,24 +35,24 @@ class Component(StrEnum):
     KWOK = "kwok-controller"
 
 
+BARE: Final = (Component.ETCD, Component.APISERVER)
+"""Nothing schedules, runs or collects anything; cheap."""
+HUB: Final = (*BARE, Component.CONTROLLER_MANAGER)
+"""Objects live and die as they should, but no pod runs."""
+FULL: Final = tuple(Component)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
     """What a cluster should be."""
 
     name: str
-    control_plane_only: bool = False
-    """Only etcd and kube-apiserver: nothing schedules, runs or collects anything."""
+    components: tuple[Component, ...] = FULL
+    """Its processes, in the order in which they can start."""
     durable: bool = False
     """Whether etcd waits for the disk; only a crash of the machine could tell."""
     extra_args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """More flags (without dashes) by component."""
-
-    @property
-    def components(self) -> tuple[Component, ...]:
-        """The processes that it has, in the order in which they can start."""
-        if self.control_plane_only:
-            return (Component.ETCD, Component.APISERVER)
-        return tuple(Component)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ def _patches(spec: ClusterSpec, folder: Path) -> list[dict[str, Any]]:
     }
     if not spec.durable:
         flags[Component.ETCD] = {"unsafe-no-fsync": "true"}
-    if spec.control_plane_only:
-        # The controller manager would make the accounts that pods are checked for.
+    if Component.CONTROLLER_MANAGER not in spec.components:
+        # Nobody makes the accounts that pods are checked for.
         flags[Component.APISERVER]["disable-admission-plugins"] = "ServiceAccount"
     for name, more in spec.extra_args.items():
         flags.setdefault(Component(name), {}).update(more)
