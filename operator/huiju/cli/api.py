@@ -89,10 +89,12 @@ class Api:
         version: str,
         labels: str = "",
         fields: str = "",
+        seconds: float = 300.0,
     ) -> Iterator[tuple[str, Fields]]:
-        """Type and object of each change since `version`, until the server ends the stream."""
+        """Type and object of each change since `version`, for at most so many seconds."""
         query = {
             "watch": "1",
+            "timeoutSeconds": str(max(1, round(seconds))),
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "labelSelector": labels,
