@@ -1,0 +1,393 @@
+"""How fast the hub turns submitted jobs into workloads in centers: `make bench-dispatch`.
+
+A hub and three centers of etcd and kube-apiserver only, so no pod runs. The clock of a job starts
+before its create call and ends with the first watch event that shows its workload in a center, and
+with the one that shows its placement on the hub. In the same run a bare loop makes the same three
+writes with nothing else. The last line printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huiju.kube.client import Client
+from huiju.kube.resources import CROSS_REGION_JOBS, JOBS, Resource
+from lab import federation, ports
+from lab.cluster import Cluster
+from lab.hubprocess import HubProcess
+from lab.kwokctl import ClusterSpec
+from lab.nodes import make_nodes, node_type
+from lab.programs import find_programs
+from tests.perf.counters import Key, writes
+from tests.perf.machine import machine
+
+CENTERS = {"south": "ascend-910b", "north": "ascend-a3", "east": "nvidia-h100"}
+MODELS = {"south": "ascend-910b3", "north": "ascend-910-9391", "east": "nvidia-h100-sxm"}
+NAMESPACE = "bench"
+SUBMITTERS = 32
+FILL = "x" * 1700
+"""Makes the pod template about 2 KiB, as real ones are."""
+
+
+@dataclass
+class Timeline:
+    """When each job was submitted and seen; seconds of one monotonic clock."""
+
+    submitted: dict[str, float] = field(default_factory=dict)
+    placed: dict[str, float] = field(default_factory=dict)
+    created: dict[str, float] = field(default_factory=dict)
+
+    def latencies(self, seen: dict[str, float]) -> list[float]:
+        """Milliseconds from submission to `seen`, sorted."""
+        return sorted((seen[n] - t) * 1000 for n, t in self.submitted.items() if n in seen)
+
+
+@dataclass
+class Bench:
+    """The clusters under test, and what watches them."""
+
+    hub: Cluster
+    centers: dict[str, Cluster]
+    client: Client
+    center_clients: dict[str, Client]
+    times: Timeline = field(default_factory=Timeline)
+    waiters: dict[str, asyncio.Event] = field(default_factory=dict)
+
+
+def manifest(name: str, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    """A single-pod job with a template of about 2 KiB, unlike any other."""
+    return {
+        "apiVersion": CROSS_REGION_JOBS.api_version,
+        "kind": CROSS_REGION_JOBS.kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "queue": "bench",
+            "accelerators": alternatives,
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "train",
+                            "image": "registry.example/train:1",
+                            "command": ["python", "train.py"],
+                            "env": [{"name": "JOB", "value": name}, {"name": "X", "value": FILL}],
+                            "resources": {"requests": {"cpu": "4", "memory": "16Gi"}},
+                        }
+                    ]
+                }
+            },
+        },
+    }
+
+
+ALTERNATIVES = [{"model": model, "perWorker": 1} for model in MODELS.values()]
+NOWHERE = [{"model": "nvidia-v100-sxm2-32g", "perWorker": 1}]
+
+
+# --- submitting and watching --------------------------------------------------------------------
+
+
+async def submit(bench: Bench, name: str, alternatives: list[dict[str, Any]]) -> None:
+    """Create one job and note when the call began."""
+    bench.times.submitted[name] = time.perf_counter()
+    await bench.client.create(CROSS_REGION_JOBS, manifest(name, alternatives), NAMESPACE)
+
+
+async def closed_loop(work: Callable[[str], Awaitable[None]], names: list[str]) -> None:
+    """Do all as fast as the servers take them, `SUBMITTERS` at a time."""
+    queue = iter(names)
+
+    async def worker() -> None:
+        for name in queue:
+            await work(name)
+
+    await asyncio.gather(*(worker() for _ in range(SUBMITTERS)))
+
+
+async def open_loop(work: Callable[[str], Awaitable[None]], names: list[str], rate: float) -> None:
+    """Start one after the other at a fixed rate, whatever the servers do."""
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number, name in enumerate(names):
+            pause = started + number / rate - time.perf_counter()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            group.create_task(_do(work, name))
+
+
+async def _do(work: Callable[[str], Awaitable[None]], name: str) -> None:
+    await work(name)
+
+
+async def follow(
+    client: Client, res: Resource, seen: dict[str, float], name_of: Callable[[Any], str]
+) -> None:
+    """Note the first event that shows each name; reads whole objects, so it is kept small."""
+    async for event in client.watch(res):
+        name = name_of(event.object)
+        if name and name not in seen:
+            seen[name] = time.perf_counter()
+
+
+def placed_name(job: Any) -> str:
+    """The job's name once its placement stands."""
+    placement = job.get("status", {}).get("placement")
+    return str(job["metadata"]["name"]) if placement else ""
+
+
+def workload_name(workload: Any) -> str:
+    """The name of the job that a workload in a center belongs to."""
+    return str(workload["metadata"].get("labels", {}).get("huiju.dev/job-name", ""))
+
+
+async def all_seen(names: list[str], *tables: dict[str, float], seconds: float) -> None:
+    """Wait until every name is in every table."""
+    async with asyncio.timeout(seconds):
+        while any(name not in table for table in tables for name in names):
+            await asyncio.sleep(0.05)
+
+
+# --- the stages ---------------------------------------------------------------------------------
+
+
+async def bare_loop(bench: Bench, count: int, tag: str) -> float:
+    """Create, write the status, create the workload: nothing else. Jobs per second."""
+    names = [f"bare-{tag}-{n:05d}" for n in range(count)]
+    centers = list(bench.center_clients.values())
+    status = _bare_status()
+
+    async def one(name: str) -> None:
+        made = await bench.client.create(
+            CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE
+        )
+        version = made["metadata"]["resourceVersion"]
+        await bench.client.patch_status(
+            CROSS_REGION_JOBS, name, NAMESPACE, status, resource_version=version
+        )
+        center = centers[hash(name) % len(centers)]
+        await center.create(JOBS, _bare_workload(name), "default")
+
+    started = time.perf_counter()
+    await closed_loop(one, names)
+    rate = count / (time.perf_counter() - started)
+    # The hub must not meet what it never decided.
+    await bench.client.raw("DELETE", CROSS_REGION_JOBS.path(NAMESPACE))
+    for center in centers:
+        await center.raw("DELETE", JOBS.path("default"))
+    return rate
+
+
+def _bare_status() -> dict[str, Any]:
+    return {
+        "phase": "Dispatching",
+        "reason": "Placed",
+        "epoch": 1,
+        "placement": {
+            "center": "south",
+            "epoch": 1,
+            "alternative": 0,
+            "model": MODELS["south"],
+            "resource": "huawei.com/Ascend910",
+            "namespace": "default",
+            "workload": "bare",
+            "placedAt": "2026-01-01T00:00:00Z",
+        },
+    }
+
+
+def _bare_workload(name: str) -> dict[str, Any]:
+    spec = dict(manifest(name, ALTERNATIVES)["spec"]["template"]["spec"])
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}},
+    }
+
+
+async def saturate(bench: Bench, hub: HubProcess, count: int) -> dict[str, Any]:
+    """All jobs at once: rate, latencies, writes and CPU per job."""
+    names = [f"full-{n:05d}" for n in range(count)]
+    times = bench.times
+    before = await _all_writes(bench)
+    cpu = hub.cpu_seconds()
+    started = time.perf_counter()
+    await closed_loop(lambda name: submit(bench, name, ALTERNATIVES), names)
+    submitted = time.perf_counter() - started
+    await all_seen(names, times.placed, times.created, seconds=300)
+    last = max(times.created[name] for name in names)
+    cpu = hub.cpu_seconds() - cpu
+    after = await _all_writes(bench)
+    mine = Timeline({n: times.submitted[n] for n in names})
+    return {
+        "jobs_per_s": count / (last - started),
+        "submitted_per_s": count / submitted,
+        **_percentiles(mine.latencies(times.created), ""),
+        **_percentiles(mine.latencies(times.placed), "placed_"),
+        "writes_per_job": _per_job(before, after, count),
+        "hub_cpu_ms_per_job": cpu * 1000 / count,
+    }
+
+
+async def half_load(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
+    """Open loop at half the saturated rate."""
+    names = [f"half-{n:05d}" for n in range(int(rate * seconds))]
+    times = bench.times
+    await open_loop(lambda name: submit(bench, name, ALTERNATIVES), names, rate)
+    await all_seen(names, times.placed, times.created, seconds=120)
+    mine = Timeline({n: times.submitted[n] for n in names})
+    return {
+        "half_load_rate": rate,
+        **_percentiles(mine.latencies(times.created), "half_load_"),
+        **_percentiles(mine.latencies(times.placed), "half_load_placed_"),
+    }
+
+
+async def queued_memory(bench: Bench, hub: HubProcess, count: int) -> dict[str, Any]:
+    """Memory that each queued job costs the hub; the jobs fit nowhere, so they stay queued."""
+    before = hub.memory()
+    names = [f"wait-{n:05d}" for n in range(count)]
+    await closed_loop(lambda name: submit(bench, name, NOWHERE), names)
+    await asyncio.sleep(5)
+    settled = hub.memory()
+    return {
+        "hub_bytes_per_queued_job": (settled - before) / count,
+        "hub_rss_mib": settled / 2**20,
+        "hub_peak_mib": hub.memory("VmHWM") / 2**20,
+    }
+
+
+def _percentiles(values: list[float], prefix: str) -> dict[str, float]:
+    def at(share: float) -> float:
+        return values[min(len(values) - 1, int(share * len(values)))]
+
+    return {
+        f"{prefix}p50_ms": at(0.50),
+        f"{prefix}p95_ms": at(0.95),
+        f"{prefix}p99_ms": at(0.99),
+    }
+
+
+async def _all_writes(bench: Bench) -> dict[Key, int]:
+    total: dict[Key, int] = {}
+    for client in (bench.client, *bench.center_clients.values()):
+        for key, value in (await writes(client)).items():
+            total[key] = total.get(key, 0) + value
+    return total
+
+
+def _per_job(before: dict[Key, int], after: dict[Key, int], count: int) -> float:
+    """Events, Leases and the centers' own statuses are not counted: they are not per job."""
+    apart = {"events", "leases", "computecenters", "computequeues"}
+    made = {k: v - before.get(k, 0) for k, v in after.items() if k[1] not in apart}
+    for (verb, resource, sub), number in sorted(made.items()):
+        if number:
+            print(f"  {verb} {resource}{'/' + sub if sub else ''}: {number}", file=sys.stderr)
+    return sum(made.values()) / count
+
+
+# --- the clusters -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def federation_of(folder: Path, nodes: int) -> AsyncIterator[Bench]:
+    """A hub and the centers, with so many nodes in each."""
+    programs = find_programs()
+    specs = [ClusterSpec(name, control_plane_only=True) for name in ("hub", *CENTERS)]
+    clusters = [Cluster.prepare(spec, folder, programs) for spec in specs]
+    clients: list[Client] = []
+    try:
+        await asyncio.gather(*(cluster.start() for cluster in clusters))
+        for cluster in clusters:
+            clients.append(await (await cluster.client()).__aenter__())
+        hub, centers = clusters[0], dict(zip(CENTERS, clusters[1:], strict=True))
+        center_clients = dict(zip(CENTERS, clients[1:], strict=True))
+        await federation.install(clients[0])
+        await federation.namespace(clients[0], NAMESPACE)
+        await federation.queue(clients[0], "bench")
+        for name, cluster in centers.items():
+            await make_nodes(center_clients[name], node_type(CENTERS[name]), nodes)
+            await federation.join(clients[0], cluster)
+        yield Bench(hub, centers, clients[0], center_clients)
+    finally:
+        for client in clients:
+            await client.__aexit__(None, None, None)
+        for cluster in clusters:
+            cluster.destroy()
+
+
+async def warm_up(bench: Bench) -> None:
+    """Wait until the hub dispatches at all, then a few jobs that are not measured."""
+    names = [f"warm-{n:03d}" for n in range(20)]
+    await closed_loop(lambda name: submit(bench, name, ALTERNATIVES), names)
+    await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All stages in one run."""
+    with tempfile.TemporaryDirectory(prefix="huiju-bench-") as name:
+        folder = Path(name)
+        async with federation_of(folder, options.nodes) as bench:
+            bare = [await bare_loop(bench, options.bare, "a")]
+            port = ports.reserve(1, folder)[0]
+            async with HubProcess(bench.hub.kubeconfig, folder / "hub.log", port) as hub:
+                times = bench.times
+                watches = [
+                    asyncio.create_task(
+                        follow(bench.client, CROSS_REGION_JOBS, times.placed, placed_name)
+                    ),
+                    *(
+                        asyncio.create_task(follow(client, JOBS, times.created, workload_name))
+                        for client in bench.center_clients.values()
+                    ),
+                ]
+                await warm_up(bench)
+                gc.collect()
+                gc.freeze()
+                result = await saturate(bench, hub, options.jobs)
+                print(json.dumps(result, indent=1), file=sys.stderr)
+                result |= await half_load(bench, result["jobs_per_s"] / 2, options.seconds)
+                result |= await queued_memory(bench, hub, options.queued)
+                for watch in watches:
+                    watch.cancel()
+                await asyncio.gather(*watches, return_exceptions=True)
+                if options.keep_log:
+                    Path(options.keep_log).write_bytes(hub.log.read_bytes())
+            bare.append(await bare_loop(bench, options.bare, "b"))
+    result["bare_jobs_per_s"] = statistics.mean(bare)
+    result["share_of_bare"] = result["jobs_per_s"] / result["bare_jobs_per_s"]
+    result["jobs"] = options.jobs
+    result["machine"] = machine()
+    return result
+
+
+def main() -> int:
+    """Parse, run, print the JSON object as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1000, help="jobs submitted at once")
+    parser.add_argument("--bare", type=int, default=500, help="jobs of each bare loop")
+    parser.add_argument("--seconds", type=float, default=15, help="duration of the half load")
+    parser.add_argument("--queued", type=int, default=10_000, help="jobs queued for the memory")
+    parser.add_argument("--nodes", type=int, default=200, help="nodes of each center")
+    parser.add_argument("--keep-log", help="copy the hub's log here")
+    result = asyncio.run(run(parser.parse_args()))
+    print(
+        json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()})
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
