@@ -1,0 +1,127 @@
+"""From a job and its placement to the objects that run it in a center.
+
+Pure. Decides the kinds of objects and their order; `pods.py` decides the pods. Invariants: the
+same job, target and carried objects give the same bundle; a workload is tried once (a failed
+worker ends the attempt, and each attempt is a new epoch); a single-pod job that carries nothing
+is one object.
+"""
+
+from __future__ import annotations
+
+import math
+
+from huiju.api.durations import parse_duration
+from huiju.api.reasons import Reason
+from huiju.centers.bundle import Bundle, KubeDict
+from huiju.centers.carried import Names, copies
+from huiju.centers.jobview import JobView
+from huiju.centers.names import (
+    DEPENDENTS,
+    ORIGIN,
+    SCHEDULING_DEADLINE,
+    Origin,
+    center_namespace,
+    workload_name,
+)
+from huiju.centers.pods import Target, pod_template
+from huiju.centers.refusals import DispatchRefused, RenderRefused
+from huiju.kube.resources import CONFIG_MAPS, SECRETS, SERVICES
+
+__all__ = ["DispatchRefused", "JobView", "RenderRefused", "Target", "render"]
+
+PLURALS = {r.kind: r.plural for r in (CONFIG_MAPS, SECRETS, SERVICES)}
+
+
+def render(job: JobView, target: Target) -> Bundle:
+    """The bundle of one placement.
+
+    Raises:
+        RenderRefused: the job cannot be run as it is written, wherever it would be.
+        DispatchRefused: this center does not take it; another may.
+    """
+    if job.spec.data:
+        raise RenderRefused(
+            Reason.INVALID_SPEC,
+            "spec.data: data sets cannot be mounted yet; take it out, and give the job its data by"
+            " a volume in spec.template",
+        )
+    meta = job.metadata
+    origin = Origin(target.hub_id, meta.namespace, meta.name, meta.uid, target.epoch)
+    mappings = {m.hub: m.center for m in target.sharing.namespace_mappings}
+    namespace = center_namespace(target.hub_id, meta.namespace, mappings)
+    workload = workload_name(meta.name, meta.uid, target.epoch)
+    names = Names(target.carried, workload)
+    needed = list(copies(target.carried, names, origin, namespace))
+    if job.spec.workers > 1:
+        needed.append(_service(workload, namespace, origin, job.spec.launch.port))
+    return Bundle(
+        job_uid=meta.uid,
+        namespace=meta.namespace,
+        name=meta.name,
+        epoch=target.epoch,
+        center=target.center,
+        center_namespace=namespace,
+        workload=workload,
+        objects=(*needed, _workload(job, target, origin, namespace, workload, needed)),
+    )
+
+
+def _metadata(name: str, namespace: str, origin: Origin) -> KubeDict:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": origin.labels(),
+        "annotations": {ORIGIN: str(origin)},
+    }
+
+
+def _service(workload: str, namespace: str, origin: Origin, port: int) -> KubeDict:
+    """Gives the workers names; also before they are ready, since they wait for each other."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(workload, namespace, origin),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": origin.selector(),
+            "ports": [{"name": "rendezvous", "port": port}],
+        },
+    }
+
+
+def _workload(
+    job: JobView,
+    target: Target,
+    origin: Origin,
+    namespace: str,
+    workload: str,
+    needed: list[KubeDict],
+) -> KubeDict:
+    notes = {SCHEDULING_DEADLINE: job.spec.scheduling_deadline}
+    if needed:
+        # Who removes the workload must find them again by name: Secrets cannot be listed.
+        found = (f"{PLURALS[one['kind']]}/{one['metadata']['name']}" for one in needed)
+        notes[DEPENDENTS] = ",".join(found)
+    workers = job.spec.workers
+    spec: KubeDict = {
+        "parallelism": workers,
+        "completions": workers,
+        "completionMode": "Indexed" if workers > 1 else "NonIndexed",
+        "backoffLimit": 0,
+        "podFailurePolicy": {"rules": [_DISRUPTION_ENDS_THE_ATTEMPT]},
+        "template": pod_template(job, target, workload, origin.labels()),
+    }
+    if job.spec.max_runtime:
+        spec["activeDeadlineSeconds"] = max(1, math.ceil(parse_duration(job.spec.max_runtime)))
+    metadata = _metadata(workload, namespace, origin)
+    metadata["annotations"] |= notes
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+# The Job then says so in its condition, which stays when the pod is long gone: how a restarted hub
+# still tells a lost node from an application that failed.
+_DISRUPTION_ENDS_THE_ATTEMPT: KubeDict = {
+    "action": "FailJob",
+    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+}
