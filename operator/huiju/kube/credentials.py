@@ -77,7 +77,7 @@ class Credentials:
     def _load_identity(self, context: ssl.SSLContext, certificate: bytes) -> None:
         """Give the context our client certificate; a key that does not fit it is refused."""
         try:
-            with _as_file(certificate + b"\n" + (self.client_key_pem or b"")) as path:
+            with as_file(certificate + b"\n" + (self.client_key_pem or b"")) as path:
                 # Without a password callback an encrypted key would ask at the terminal.
                 context.load_cert_chain(path, password=lambda: "")
         except (ssl.SSLError, ValueError) as error:
@@ -89,7 +89,7 @@ class Credentials:
 
 
 @contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
+def as_file(data: bytes) -> Iterator[str]:
     """Path of a file with this content; in memory on Linux, so that a key never meets a disk."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("huiju", os.MFD_CLOEXEC)
