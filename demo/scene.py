@@ -41,7 +41,7 @@ class Site:
 
 SITES: Final = (
     Site("south", "Shenzhen", "itp03", "ascend-910b", "ascend-910b3", 10, 8),
-    Site("north", "Beijing", "itp09", "ascend-a3", "ascend-910-9391", 3, 16),
+    Site("north", "Beijing", "itp09", "ascend-a3", "ascend-910c", 3, 16),
     Site("east", "Hangzhou", "itp06", "nvidia-h100", "nvidia-h100-sxm", 5, 8),
 )
 

@@ -12,29 +12,31 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from huiju.kube.client import Client
-from huiju.kube.resources import CROSS_REGION_JOBS, JOBS, Resource
-from lab import federation, ports
+from huiju.kube.informer import Informer
+from huiju.kube.resources import CROSS_REGION_JOBS, JOBS, NODES
+from lab import federation, joining, ports
 from lab.cluster import Cluster
 from lab.hubprocess import HubProcess
-from lab.kwokctl import ClusterSpec
-from lab.nodes import make_nodes, node_type
-from lab.programs import find_programs
+from lab.kwokctl import BARE, ClusterSpec
+from lab.nodes import node
 from tests.perf.counters import Key, writes
 from tests.perf.machine import machine
 
 CENTERS = {"south": "ascend-910b", "north": "ascend-a3", "east": "nvidia-h100"}
-MODELS = {"south": "ascend-910b3", "north": "ascend-910-9391", "east": "nvidia-h100-sxm"}
+MODELS = {"south": "ascend-910b3", "north": "ascend-910c", "east": "nvidia-h100-sxm"}
 NAMESPACE = "bench"
 SUBMITTERS = 32
 FILL = "x" * 1700
@@ -59,11 +61,10 @@ class Bench:
     """The clusters under test, and what watches them."""
 
     hub: Cluster
-    centers: dict[str, Cluster]
+    folder: Path
     client: Client
     center_clients: dict[str, Client]
     times: Timeline = field(default_factory=Timeline)
-    waiters: dict[str, asyncio.Event] = field(default_factory=dict)
 
 
 def manifest(name: str, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
@@ -131,25 +132,46 @@ async def _do(work: Callable[[str], Awaitable[None]], name: str) -> None:
     await work(name)
 
 
-async def follow(
-    client: Client, res: Resource, seen: dict[str, float], name_of: Callable[[Any], str]
-) -> None:
-    """Note the first event that shows each name; reads whole objects, so it is kept small."""
-    async for event in client.watch(res):
-        name = name_of(event.object)
-        if name and name not in seen:
-            seen[name] = time.perf_counter()
+class _Named(msgspec.Struct, rename="camel"):
+    name: str
+    uid: str
+    resource_version: str
+    namespace: str = ""
+    labels: dict[str, str] = {}
 
 
-def placed_name(job: Any) -> str:
-    """The job's name once its placement stands."""
-    placement = job.get("status", {}).get("placement")
-    return str(job["metadata"]["name"]) if placement else ""
+class _SeenStatus(msgspec.Struct, rename="camel"):
+    placement: msgspec.Raw | None = None
 
 
-def workload_name(workload: Any) -> str:
-    """The name of the job that a workload in a center belongs to."""
-    return str(workload["metadata"].get("labels", {}).get("huiju.dev/job-name", ""))
+class _SeenJob(msgspec.Struct):
+    metadata: _Named
+    status: _SeenStatus = _SeenStatus()
+
+
+class _SeenWorkload(msgspec.Struct):
+    metadata: _Named
+
+
+def placements(client: Client, seen: dict[str, float]) -> Informer[_SeenJob]:
+    """Notes the first event that shows each job's placement."""
+
+    def changed(_old: _SeenJob | None, new: _SeenJob | None) -> None:
+        if new is not None and new.status.placement is not None:
+            seen.setdefault(new.metadata.name, time.perf_counter())
+
+    return Informer(client, CROSS_REGION_JOBS, _SeenJob, on_change=changed)
+
+
+def workloads(client: Client, seen: dict[str, float]) -> Informer[_SeenWorkload]:
+    """Notes the first event that shows each job's workload in a center."""
+
+    def changed(_old: _SeenWorkload | None, new: _SeenWorkload | None) -> None:
+        if new is not None:
+            name = new.metadata.labels.get("huiju.dev/job-name", "")
+            seen.setdefault(name, time.perf_counter())
+
+    return Informer(client, JOBS, _SeenWorkload, on_change=changed)
 
 
 async def all_seen(names: list[str], *tables: dict[str, float], seconds: float) -> None:
@@ -169,9 +191,7 @@ async def bare_loop(bench: Bench, count: int, tag: str) -> float:
     status = _bare_status()
 
     async def one(name: str) -> None:
-        made = await bench.client.create(
-            CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE
-        )
+        made = await bench.client.create(CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE)
         version = made["metadata"]["resourceVersion"]
         await bench.client.patch_status(
             CROSS_REGION_JOBS, name, NAMESPACE, status, resource_version=version
@@ -302,30 +322,45 @@ def _per_job(before: dict[Key, int], after: dict[Key, int], count: int) -> float
 
 
 @asynccontextmanager
-async def federation_of(folder: Path, nodes: int) -> AsyncIterator[Bench]:
+async def federation_of(nodes: int) -> AsyncIterator[Bench]:
     """A hub and the centers, with so many nodes in each."""
-    programs = find_programs()
-    specs = [ClusterSpec(name, control_plane_only=True) for name in ("hub", *CENTERS)]
-    clusters = [Cluster.prepare(spec, folder, programs) for spec in specs]
-    clients: list[Client] = []
+    specs = [ClusterSpec(name, BARE) for name in ("hub", *CENTERS)]
+    lab = await federation.join(f"bench-{os.getpid()}", specs)
     try:
-        await asyncio.gather(*(cluster.start() for cluster in clusters))
-        for cluster in clusters:
-            clients.append(await (await cluster.client()).__aenter__())
-        hub, centers = clusters[0], dict(zip(CENTERS, clusters[1:], strict=True))
-        center_clients = dict(zip(CENTERS, clients[1:], strict=True))
-        await federation.install(clients[0])
-        await federation.namespace(clients[0], NAMESPACE)
-        await federation.queue(clients[0], "bench")
-        for name, cluster in centers.items():
-            await make_nodes(center_clients[name], node_type(CENTERS[name]), nodes)
-            await federation.join(clients[0], cluster)
-        yield Bench(hub, centers, clients[0], center_clients)
+        async with AsyncExitStack() as stack:
+            clients = {
+                name: await stack.enter_async_context(await cluster.client())
+                for name, cluster in lab.clusters.items()
+            }
+            hub = clients.pop("hub")
+            await joining.install(hub)
+            await joining.namespace(hub, NAMESPACE)
+            await joining.queue(hub, "bench")
+            for name, client in clients.items():
+                await ready_nodes(client, CENTERS[name], nodes)
+                await joining.join(hub, lab[name])
+            yield Bench(lab["hub"], lab.folder, hub, clients)
     finally:
-        for client in clients:
-            await client.__aexit__(None, None, None)
-        for cluster in clusters:
-            cluster.destroy()
+        lab.leave()
+
+
+async def ready_nodes(client: Client, kind: str, count: int) -> None:
+    """Nodes that are Ready although nothing runs that would make them so."""
+    gate = asyncio.Semaphore(16)
+
+    async def one(name: str) -> None:
+        body = node(kind, name)
+        body["status"]["conditions"] = [
+            {"type": "Ready", "status": "True", "reason": "Bench", "message": "always"}
+        ]
+        async with gate:
+            await client.create(NODES, body)
+            # The API server taints each new node until a controller has looked at it.
+            await client.patch(NODES, name, {"spec": {"taints": None}})
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(one(f"{kind}-{number}"))
 
 
 async def warm_up(bench: Bench) -> None:
@@ -335,37 +370,51 @@ async def warm_up(bench: Bench) -> None:
     await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
 
 
+async def with_hub(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """The stages that need the hub."""
+    port = ports.reserve(1, bench.folder)[0]
+    async with (
+        HubProcess(bench.hub.kubeconfig, bench.folder / "hub.log", port) as hub,
+        watching(bench),
+    ):
+        try:
+            await warm_up(bench)
+            gc.collect()
+            gc.freeze()
+            result = await saturate(bench, hub, options.jobs)
+            print(json.dumps(result, indent=1), file=sys.stderr)
+            result |= await half_load(bench, result["jobs_per_s"] / 2, options.seconds)
+            return result | await queued_memory(bench, hub, options.queued)
+        finally:
+            if options.keep_log:
+                Path(options.keep_log).write_bytes(hub.log.read_bytes())
+
+
+@asynccontextmanager
+async def watching(bench: Bench) -> AsyncIterator[None]:
+    """Follow placements on the hub and workloads in the centers while the context lasts."""
+    times = bench.times
+    watches = [
+        asyncio.create_task(placements(bench.client, times.placed).run()),
+        *(
+            asyncio.create_task(workloads(client, times.created).run())
+            for client in bench.center_clients.values()
+        ),
+    ]
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+
+
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All stages in one run."""
-    with tempfile.TemporaryDirectory(prefix="huiju-bench-") as name:
-        folder = Path(name)
-        async with federation_of(folder, options.nodes) as bench:
-            bare = [await bare_loop(bench, options.bare, "a")]
-            port = ports.reserve(1, folder)[0]
-            async with HubProcess(bench.hub.kubeconfig, folder / "hub.log", port) as hub:
-                times = bench.times
-                watches = [
-                    asyncio.create_task(
-                        follow(bench.client, CROSS_REGION_JOBS, times.placed, placed_name)
-                    ),
-                    *(
-                        asyncio.create_task(follow(client, JOBS, times.created, workload_name))
-                        for client in bench.center_clients.values()
-                    ),
-                ]
-                await warm_up(bench)
-                gc.collect()
-                gc.freeze()
-                result = await saturate(bench, hub, options.jobs)
-                print(json.dumps(result, indent=1), file=sys.stderr)
-                result |= await half_load(bench, result["jobs_per_s"] / 2, options.seconds)
-                result |= await queued_memory(bench, hub, options.queued)
-                for watch in watches:
-                    watch.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
-                if options.keep_log:
-                    Path(options.keep_log).write_bytes(hub.log.read_bytes())
-            bare.append(await bare_loop(bench, options.bare, "b"))
+    async with federation_of(options.nodes) as bench:
+        bare = [await bare_loop(bench, options.bare, "a")]
+        result = await with_hub(bench, options)
+        bare.append(await bare_loop(bench, options.bare, "b"))
     result["bare_jobs_per_s"] = statistics.mean(bare)
     result["share_of_bare"] = result["jobs_per_s"] / result["bare_jobs_per_s"]
     result["jobs"] = options.jobs
@@ -383,9 +432,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=200, help="nodes of each center")
     parser.add_argument("--keep-log", help="copy the hub's log here")
     result = asyncio.run(run(parser.parse_args()))
-    print(
-        json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()})
-    )
+    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}))
     return 0
 
 

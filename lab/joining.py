@@ -1,0 +1,111 @@
+"""Clusters made into a federation: CRDs, queues, and centers joined by kubeconfig Secrets.
+
+Decides nothing about clusters; uses the administrator's rights, as a lab may (a real center is
+joined by `kubectl huiju join`, with rights of its own). Every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from huiju.kube.client import Client
+from huiju.kube.errors import AlreadyExists
+from huiju.kube.resources import (
+    COMPUTE_CENTERS,
+    COMPUTE_QUEUES,
+    CRDS,
+    CROSS_REGION_JOBS,
+    NAMESPACES,
+    SECRETS,
+    Resource,
+)
+from lab.cluster import Cluster
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SYSTEM: Final = "huiju-system"
+_SERVED_WITHIN: Final = 30.0
+
+
+async def install(hub: Client) -> None:
+    """Install the CRDs and Huiju's namespace, and wait until the kinds are served."""
+    await _ensure(hub, NAMESPACES, {"metadata": {"name": SYSTEM}})
+    for file in sorted((ROOT / "crds").glob("*.yaml")):
+        definition = yaml.safe_load(file.read_text(encoding="utf-8"))
+        await hub.apply(CRDS, definition, manager="huiju-lab", force=True)
+    async with asyncio.timeout(_SERVED_WITHIN):
+        for res in (COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS):
+            while not await _served(hub, res):
+                await asyncio.sleep(0.1)
+
+
+async def join(
+    hub: Client,
+    center: Cluster,
+    *,
+    name: str = "",
+    region: str = "",
+    server: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> None:
+    """Create the kubeconfig Secret and the ComputeCenter; `server` goes through a proxy."""
+    name = name or center.name
+    secret = f"{name}-kubeconfig"
+    text = center.kubeconfig_text(server)
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": secret, "namespace": SYSTEM},
+        "data": {"kubeconfig": base64.b64encode(text.encode()).decode()},
+    }
+    await hub.apply(SECRETS, body, manager="huiju-lab", force=True)
+    connection = {"push": {"kubeconfigSecret": {"name": secret, "namespace": SYSTEM}}}
+    await hub.apply(
+        COMPUTE_CENTERS,
+        {
+            "apiVersion": COMPUTE_CENTERS.api_version,
+            "kind": COMPUTE_CENTERS.kind,
+            "metadata": {"name": name},
+            "spec": {"connection": connection, "region": region or name, **(spec or {})},
+        },
+        manager="huiju-lab",
+        force=True,
+    )
+
+
+async def queue(hub: Client, name: str, **spec: Any) -> None:
+    """Create a ComputeQueue, or change it."""
+    await hub.apply(
+        COMPUTE_QUEUES,
+        {
+            "apiVersion": COMPUTE_QUEUES.api_version,
+            "kind": COMPUTE_QUEUES.kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        },
+        manager="huiju-lab",
+        force=True,
+    )
+
+
+async def namespace(client: Client, name: str) -> None:
+    """Create a namespace if it is not there."""
+    await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
+
+
+async def _ensure(client: Client, res: Resource, body: Mapping[str, Any]) -> None:
+    try:
+        await client.create(res, {"apiVersion": res.api_version, "kind": res.kind, **body})
+    except AlreadyExists:
+        return
+
+
+async def _served(hub: Client, res: Resource) -> bool:
+    definition = await hub.get(CRDS, f"{res.plural}.{res.group}")
+    conditions = definition.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
