@@ -83,9 +83,13 @@ def _extras(settings: HubSettings) -> list[Extra]:
 
     async def view(hub: Hub) -> None:
         from huiju.hub.view import View
-        from huiju.web.server import serve_view
+        from huiju.web.server import ViewSettings, serve_view
 
-        await serve_view(View(hub), hub.client, settings.view_bind, settings.view_port)
+        await serve_view(
+            View(hub),
+            hub.client,
+            ViewSettings(settings.view_bind, settings.view_port, settings.namespace),
+        )
 
     return [view]
 

@@ -24,10 +24,11 @@ from huiju.centers.syncer import Syncer
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
 from huiju.hub.settings import HubSettings
 from huiju.hub.leadership import LeaderClient
-from huiju.kube.client import Client, Observer
+from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized
 from huiju.kube.resources import NAMESPACES
+from huiju.kube.transport import Observer
 from huiju.scheduling.model import Center
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class CenterRuntime:
         self._created = time.time()
         self._sensor: Sensor | None = None
         self._syncer: Syncer | None = None
+        self._client: Client | None = None
         self._opened = False
 
     # --- what the jobs' side asks ------------------------------------------------------------
@@ -109,6 +111,17 @@ class CenterRuntime:
         if self._syncer is None:
             raise Transient(f"center {self.name} is not connected")
         return self._syncer
+
+    @property
+    def client(self) -> Client:
+        """The connection to the center, for what users ask of it.
+
+        Raises:
+            Transient: the center is not connected now.
+        """
+        if self._client is None:
+            raise Transient(f"center {self.name} is not connected: {self.standing.message}")
+        return self._client
 
     def observed(self, uid: str, epoch: int) -> Observation | None:
         """What the center shows of one epoch of a job."""
@@ -238,7 +251,7 @@ class CenterRuntime:
                 self._hub.hub_id,
                 lambda observation: self._hub.callbacks.observed(self.name, observation),
             )
-            self._sensor, self._syncer = sensor, syncer
+            self._sensor, self._syncer, self._client = sensor, syncer, client
             self._opened = False
             try:
                 async with asyncio.TaskGroup() as group:
@@ -248,6 +261,7 @@ class CenterRuntime:
                     group.create_task(self._open(sensor, syncer))
             finally:
                 self._opened = False
+                self._client = None
                 self._hub.callbacks.changed(self.name)
 
     async def _open(self, sensor: Sensor, syncer: Syncer) -> None:

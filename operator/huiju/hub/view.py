@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, cast
 
+import msgspec
+from pydantic import ValidationError
+
+from huiju.api.job import CrossRegionJobSpec
 from huiju.api.reasons import Reason
 from huiju.hub.clock import stamp
 from huiju.hub.hub import Hub
+from huiju.hub.intake import Shapes, job_of
+from huiju.hub.logs import Worker, worker_logs
 from huiju.hub.objects import JobObject
 from huiju.hub.status import finished
+from huiju.kube.errors import BadRequest, Invalid, NotFound, Transient
 from huiju.scheduling.model import Explanation, Refusal, Trace
 
 Fields = dict[str, Any]
@@ -51,12 +59,48 @@ class View:
                 answer |= _explained(explained)
         return answer
 
+    async def logs(
+        self, namespace: str, name: str, *, worker: int, follow: bool, tail: int | None
+    ) -> AsyncIterator[bytes]:
+        """What a worker of the job prints, from its center; `tail`: only so many last lines first.
+
+        Raises:
+            NotFound: no such job, no placement yet, or the worker's pod is gone.
+            BadRequest: no such worker, or its container has not started.
+            Transient: the center cannot be asked now.
+        """
+        job = self._hub.jobs.get(f"{namespace}/{name}")
+        if job is None:
+            raise NotFound(404, "NotFound", f'crossregionjobs.huiju.dev "{name}" not found', {})
+        placement = job.status.placement
+        if placement is None:
+            raise NotFound(
+                404,
+                "NotFound",
+                f"job {name} has not been placed yet, so it has printed nothing;"
+                f" kubectl huiju why {name} tells what it waits for",
+                {},
+            )
+        if worker >= job.spec.workers:
+            raise BadRequest(
+                400, "BadRequest", f"job {name} has workers 0 to {job.spec.workers - 1}", {}
+            )
+        site = self._hub.sites.get(placement.center)
+        if site is None:
+            raise Transient(f"the hub knows no center {placement.center}")
+        which = Worker(placement.namespace, job.metadata.uid, placement.epoch, worker)
+        chunks = worker_logs(site.client, which, follow=follow, tail=tail)
+        async with aclosing(cast(Any, chunks)):
+            async for chunk in chunks:
+                yield chunk
+
     async def whatif(self, namespace: str, manifest: Fields) -> Fields:
-        """Where and when a job of this manifest would run, were it submitted now."""
-        import msgspec
+        """Where and when a job of this manifest would run, were it submitted now.
 
-        from huiju.hub.intake import Shapes, job_of
-
+        Raises:
+            Invalid: the manifest is no job that the API server would take.
+        """
+        spec = _checked(manifest)
         body = {
             "metadata": {
                 "name": (manifest.get("metadata") or {}).get("name") or "whatif",
@@ -64,11 +108,24 @@ class View:
                 "uid": "whatif",
                 "creationTimestamp": stamp(time.time()),
             },
-            "spec": manifest.get("spec") or {},
+            "spec": spec,
         }
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
         explained = self._hub.core.whatif(job_of(job, Shapes()), time.time())
         return {"job": job.key, "queue": job.spec.queue, **_explained(explained)}
+
+
+def _checked(manifest: Fields) -> Fields:
+    """The spec as written, once the model takes it; the model says what is wrong otherwise."""
+    try:
+        CrossRegionJobSpec.model_validate(manifest.get("spec") or {})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise Invalid(422, "Invalid", problems, {}) from None
+    return cast(Fields, manifest["spec"])
 
 
 def _explained(explained: Explanation) -> Fields:
@@ -110,6 +167,3 @@ def _refused(refusal: Refusal) -> Fields:
     if refusal.alternative is not None:
         row["alternative"] = refusal.alternative
     return row
-
-
-Stream = AsyncIterator[bytes]
