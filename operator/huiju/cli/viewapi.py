@@ -1,0 +1,22 @@
+"""The hub's view API as the commands call it.
+
+Decides paths only. Invariant: a name from the command line cannot leave its place in the path.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from huiju.kube.resources import Resource
+
+_JOBS: Final = Resource("view.huiju.dev", "v1alpha1", "crossregionjobs", "Explanation", True)
+
+
+def why_path(namespace: str, name: str) -> str:
+    """Where a job's explanation is read."""
+    return _JOBS.path(namespace, name, "why")
+
+
+def log_path(namespace: str, name: str) -> str:
+    """Where a worker's log is streamed."""
+    return _JOBS.path(namespace, name, "log")

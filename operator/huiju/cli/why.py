@@ -1,0 +1,137 @@
+"""`kubectl huiju why`: where a job stands, and what each center says to it, in numbers.
+
+Decides the layout; the reasons are the hub's. Falls back to the job's own status where the hub does
+not answer, and says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from huiju.cli.failures import OK
+from huiju.cli.session import Session
+from huiju.cli.table import dig, span, table, text
+
+if TYPE_CHECKING:
+    from huiju.kube.errors import KubeError
+
+Fields = dict[str, Any]
+EXAMPLES = """\
+examples:
+  kubectl huiju why pretrain
+  kubectl huiju why pretrain -n team-a -o json"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("job", metavar="JOB", help="name of the job")
+    parser.add_argument("-o", "--output", choices=("json", "yaml"), help="format")
+
+
+def run(session: Session) -> int:
+    """Explain the job."""
+    from huiju.cli.viewapi import why_path
+
+    flags = session.flags
+    answer = ask(session, why_path(session.namespace, flags.job))
+    if flags.output:
+        from huiju.cli.listing import dump
+
+        session.say(dump(answer, flags.output))
+    else:
+        session.say("\n".join(lines(answer, time.time())))
+    return OK
+
+
+def ask(session: Session, path: str) -> Fields:
+    """The hub's answer; where the hub cannot be asked, what the job's status tells."""
+    from huiju.kube.errors import NotFound, Transient
+    from huiju.kube.resources import CROSS_REGION_JOBS
+
+    try:
+        return session.api.call("GET", path)
+    except (NotFound, Transient) as error:
+        if isinstance(error, Transient) and error.code == 0:
+            raise  # the API server itself does not answer
+        job = session.api.get(CROSS_REGION_JOBS, session.flags.job, session.namespace)
+        session.note(f"warning: only what was last written on the job: {_cause(error)}")
+        return of_status(job)
+
+
+def _cause(error: KubeError) -> str:
+    from huiju.cli.failures import explain
+
+    return explain(error)
+
+
+def of_status(job: Fields) -> Fields:
+    """What a job's own status tells, in the shape of the hub's answer."""
+    answer: Fields = {
+        "job": f"{job['metadata']['namespace']}/{job['metadata']['name']}",
+        "queue": dig(job, "spec", "queue"),
+        "phase": dig(job, "status", "phase") or "Queued",
+        "reason": dig(job, "status", "reason"),
+        "message": dig(job, "status", "message"),
+        "centers": [],
+    }
+    placement = dig(job, "status", "placement")
+    return answer | {"placement": placement} if placement else answer
+
+
+def lines(answer: Fields, now: float) -> list[str]:
+    """The explanation for a person."""
+    shown = [f"Job       {answer['job']}", f"Queue     {answer['queue']}"]
+    phase, reason = answer.get("phase", "Queued"), answer.get("reason")
+    shown.append("Phase     " + (phase if reason in (None, phase) else f"{phase}: {reason}"))
+    placement = answer.get("placement")
+    if placement:
+        shown.append(
+            f"Placed    {placement['center']}, on {placement.get('model', '?')}"
+            f" (epoch {placement.get('epoch', '?')})"
+        )
+    shown += _waiting(answer, now)
+    if answer.get("message"):
+        shown.append(f"Message   {text(answer['message'])}")
+    centers = answer.get("centers") or []
+    if centers:
+        rows = [_row(center) for center in centers]
+        shown += ["", *table(("CENTER", "VERDICT", "REASON", "DETAILS"), rows)]
+    return shown
+
+
+def _waiting(answer: Fields, now: float) -> list[str]:
+    shown = []
+    position = answer.get("position")
+    if position is not None:
+        ahead = answer.get("ahead") or 0
+        before = f"{ahead} ahead" if ahead else "next"
+        shown.append(f"Position  {position} in queue {answer['queue']} ({before})")
+    if answer.get("predictedStart"):
+        shown.append(f"Start     {_start(answer['predictedStart'], now)}")
+        if answer.get("basis"):
+            shown[-1] += f" ({answer['basis']})"
+    return shown
+
+
+def _start(stamp: str, now: float) -> str:
+    from datetime import datetime
+
+    seconds = datetime.fromisoformat(stamp).timestamp() - now
+    return f"expected in {span(seconds)}" if seconds >= 1 else "expected now"
+
+
+def _row(center: Fields) -> tuple[str, str, str, str]:
+    name = text(center.get("center"))
+    if center.get("verdict") == "Fits":
+        terms = center.get("terms") or []
+        parts = [f"{t['name']} {t['seconds']:+g} s" for t in terms if t.get("seconds")]
+        details = f"score {center.get('score', 0):g} s"
+        return name, "fits", "-", f"{details}: {', '.join(parts)}" if parts else details
+    details = text(center.get("message"))
+    alternative = center.get("alternative")
+    if alternative is not None:
+        details = f"alternative {alternative + 1}: {details}"
+    return name, "refused", text(center.get("reason")), details
