@@ -32,7 +32,6 @@ from huiju.kube.transport import Observer
 from huiju.scheduling.model import Center
 
 log = logging.getLogger(__name__)
-HEARTBEAT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +273,7 @@ class CenterRuntime:
 
     async def _watch_life(self, client: Client) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT)
+            await asyncio.sleep(self._hub.settings.center_heartbeat)
             try:
                 await self._heartbeat(client)
             except (Transient, TimeoutError) as error:

@@ -32,8 +32,8 @@ def conditions(
     since = {c.get("type"): c for c in before}
     result = []
     for type_, status, reason, message in [ready, *made]:
-        old = since.get(type_)
-        flipped = old is None or old.get("status") != status
+        old = since.get(type_) or {}
+        flipped = old.get("status") != status
         result.append(
             {
                 "type": type_,

@@ -31,11 +31,12 @@ from huiju.hub.shell import Shell
 from huiju.hub.sites import Sites
 from huiju.hub.trial import Trial
 from huiju.hub.waits import Waits
-from huiju.kube.client import Client, Observer
+from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import KubeError
 from huiju.kube.informer import Informer
 from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS, EVENTS
+from huiju.kube.transport import Observer
 from huiju.scheduling.core import Core
 from huiju.scheduling.model import Place, Preempt
 from huiju.telemetry.events import EventRecorder

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from huiju.kube.client import Client, Observer
+from huiju.kube.client import Client
 from huiju.kube.errors import Transient
 from huiju.kube.resources import Resource
-from huiju.kube.transport import CredentialsSource
+from huiju.kube.transport import CredentialsSource, Observer
 
 
 class NotLeading(Transient):

@@ -120,7 +120,7 @@ class Queues:
 
     def _status(self, name: str, record: Record, count: QueueCount) -> Fields:
         status, reason, message = self.judge(name)
-        before = next(
+        before: Fields = next(
             (c for c in record.status.get("conditions") or [] if c.get("type") == "Ready"), {}
         )
         since = before.get("lastTransitionTime")

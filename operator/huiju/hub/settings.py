@@ -41,6 +41,8 @@ class HubSettings:
     """A job that is placed sooner than this never gets a `Queued` write."""
     center_status_interval: float = 3.0
     """A center's status is written at most once in so many seconds."""
+    center_heartbeat: float = 5.0
+    """Seconds between two proofs of life (and of identity) of a center."""
     center_lost_after: float = 40.0
     """A center without proof of life for so long is Unknown."""
     center_retry: float = 5.0

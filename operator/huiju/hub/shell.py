@@ -136,13 +136,13 @@ class Shell:
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+        @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.ConnectionInfo:
             return connection_info(self._credentials())
 
         for plural in KINDS:
 
-            @kopf.on.event(GROUP, VERSION, plural, registry=registry)  # type: ignore[arg-type]
+            @kopf.on.event(GROUP, VERSION, plural, registry=registry)
             async def changed(
                 type: str | None, body: kopf.Body, _plural: str = plural, **_: Any
             ) -> None:
