@@ -69,6 +69,8 @@ class Fitter:
         self.avoid = avoid
         self.users = 0
         """Classes of waiting jobs that have this shape."""
+        self.hopeless: tuple[int, str, str] | None = None
+        """The growth of the world at which no center could take it, reason and message."""
         self._verdicts: dict[tuple[str, Holds], Verdict] = {}
         self._nodes: dict[int, str] = {}
         self._wants: dict[tuple[int, str], Want] = {}
@@ -274,11 +276,12 @@ class Fitter:
                 if block.free.get(name, 0) < amount:
                     short[name] = short.get(name, 0) + len(block.nodes)
         workers, size = self.shape.workers, want.per_worker
-        each = "1 worker" if workers == 1 else f"{workers} workers at once"
-        text = (
-            f"needs {each} with {size} free {want.model} each, {fitting} fit;"
-            f" largest free block {largest}"
-        )
+        if workers == 1:
+            text = f"needs a node with {size} free {want.model}, has none"
+        else:
+            text = f"needs room for {workers} workers with {size} free {want.model} each,"
+            text += f" has {fitting}"
+        text += f"; largest free block {largest}"
         if short:
             lack = ", ".join(f"{n} on {count}" for n, count in sorted(short.items()))
             text += f"; of {enough} nodes with {size} free there is too little {lack}"

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from huiju.scheduling.fit import Fitter
-from huiju.scheduling.model import Avoid, Job, JobShape
+from huiju.scheduling.model import Job
 from huiju.scheduling.share import Share
 
 Place = tuple[float, float, str]
@@ -28,14 +27,13 @@ def place_of(job: Job, step: float) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class ClassKey:
-    """What jobs of one class have in common: everything that a decision looks at but age."""
+    """What jobs of one class have in common: everything that a decision looks at but their age."""
 
     queue: str
-    shape: JobShape
-    avoid: tuple[Avoid, ...]
+    fitter: Fitter
+    """One object for equal shapes and avoided centers."""
     expected_runtime: float | None
     max_runtime: float | None
-    priority: int
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +41,6 @@ class JobClass:
     """Waiting jobs of one queue that are decided alike."""
 
     key: ClassKey
-    fitter: Fitter
     line: list[Place] = field(default_factory=list)
     reason: str = ""
     message: str = ""
@@ -72,10 +69,11 @@ class JobClass:
 class Leaf:
     """The line of one queue during a cycle."""
 
-    __slots__ = ("_heads", "share", "top")
+    __slots__ = ("_heads", "_nested", "share", "top")
 
-    def __init__(self, share: Share, classes: list[JobClass]) -> None:
+    def __init__(self, share: Share, classes: list[JobClass], *, nested: bool) -> None:
         self.share = share
+        self._nested = nested
         self._heads = [(c.head(), i, c) for i, c in enumerate(classes)]
         heapq.heapify(self._heads)
         self.top = True
@@ -90,12 +88,16 @@ class Leaf:
         return place, found
 
     def rank(self) -> tuple[int, float, Place]:
-        """Rank among the queues on the same level."""
-        return (*self.share.rank(), self._heads[0][0])
+        """Rank among the queues on the same level.
+
+        Jobs of a queue that has others below it compete with these as a child of weight 1.
+        """
+        own = (1, float(self.share.own)) if self._nested else self.share.rank()
+        return (*own, self._heads[0][0])
 
     def advance(self, *, blocked: bool) -> None:
         """The head was placed and has left its class, or its class cannot go now."""
-        place, index, found = self._heads[0]
+        _, index, found = self._heads[0]
         if blocked or not found.line:
             heapq.heappop(self._heads)
         else:
@@ -140,24 +142,17 @@ class Branch:
 
 def turns(lines: dict[str, tuple[Share, list[JobClass]]]) -> Branch:
     """The tree of turns over the queues in which jobs wait."""
+    shares = {above.queue.name: above for share, _ in lines.values() for above in share.path}
     below: dict[str, list[Leaf | Branch]] = {}
-    shares: dict[str, Share] = {}
-    for name in sorted(lines):
-        share, classes = lines[name]
-        below.setdefault(name, []).append(Leaf(share, classes))
-        for above in share.path:
-            shares[above.queue.name] = above
     for share in sorted(shares.values(), key=lambda s: (-len(s.path), s.queue.name)):
-        name, children = share.queue.name, below.pop(share.queue.name, [])
-        if not children:
-            continue
-        alone = len(children) == 1 and isinstance(children[0], Leaf)
-        node = children[0] if alone else Branch(share, children)
+        name = share.queue.name
+        children = below.pop(name, [])
+        node: Leaf | Branch
+        if name in lines:
+            leaf = Leaf(share, lines[name][1], nested=bool(children))
+            node = Branch(share, [*children, leaf]) if children else leaf
+        else:
+            node = Branch(share, children)
         parent = share.path[1].queue.name if len(share.path) > 1 else ""
         below.setdefault(parent, []).append(node)
     return Branch(None, below.get("", []))
-
-
-def ranked(classes: list[JobClass]) -> Iterator[tuple[Place, JobClass]]:
-    """All jobs of a queue in order."""
-    return heapq.merge(*[[(p, c) for p in c.line] for c in classes], key=lambda item: item[0])

@@ -23,6 +23,8 @@ class Policy:
     """Bytes per second assumed where no link is declared."""
     patience: float = 600.0
     """How long a blocked head waits before nodes are held for it when no end is known."""
+    starving: float = 14_400.0
+    """A head that waited so long gets its nodes before any queue's turn."""
     reservations: int = 16
     """Blocked heads that get a reservation in one cycle, first in order."""
     backfill: bool = True

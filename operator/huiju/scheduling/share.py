@@ -25,8 +25,10 @@ class Share:
     path: tuple[Share, ...] = ()
     """From the queue itself up to its root."""
     children: list[Share] = field(default_factory=list)
+    own: int = 0
+    """What jobs of the queue itself hold."""
     usage: int = 0
-    """Of the queue and all queues below it."""
+    """What the queue and all queues below it hold."""
     fault: Fault | None = None
     home: str = ""
 
@@ -63,9 +65,7 @@ class Tree:
         if not self._own[name]:
             del self._own[name]
         if not self._stale:
-            share = self._shares.get(name)
-            for above in share.path if share else ():
-                above.usage += gflops
+            _count(self._shares.get(name), gflops)
 
     def share(self, name: str) -> Share | None:
         """The queue of this name, None if there is none."""
@@ -118,9 +118,7 @@ class Tree:
                 share.path[1].children.append(share)
             share.home = next((s.queue.home_center for s in share.path if s.queue.home_center), "")
         for name, held in self._own.items():
-            known = self._shares.get(name)
-            for above in known.path if known else ():
-                above.usage += held
+            _count(self._shares.get(name), held)
 
     def _link(self, share: Share) -> Fault | None:
         path, fault = [share], None
@@ -140,6 +138,13 @@ class Tree:
                 if above.queue.stopped:
                     return reasons.QUEUE_STOPPED, f"queue {above.queue.name!r} is stopped"
         return fault
+
+
+def _count(share: Share | None, gflops: int) -> None:
+    if share is not None:
+        share.own += gflops
+        for above in share.path:
+            above.usage += gflops
 
 
 def _unlent(share: Share, own: set[int]) -> int:

@@ -1,0 +1,318 @@
+"""One pass over all that wait: who goes, where, and why the others do not.
+
+Decides placements in turns (see `order`): the line whose turn it is offers its next job; the job
+takes the cheapest center that can take it now; a job that cannot go lets others pass, but the head
+of each line gets nodes held for it as soon as it is known when they come free. Invariants: what a
+decision takes is gone before the next decision; the same state and time give the same outcome.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from huiju.scheduling import reasons
+from huiju.scheduling.capacity import CenterState, Hold, total_free
+from huiju.scheduling.filter import matches
+from huiju.scheduling.fit import NO_HOLDS, Holds, Option
+from huiju.scheduling.model import (
+    Assignment,
+    Outcome,
+    Place,
+    Placed,
+    Preempt,
+    Refusal,
+    Trace,
+    Wait,
+)
+from huiju.scheduling.order import JobClass, Leaf, turns
+from huiju.scheduling.reserve import Forecast, forecast
+from huiju.scheduling.score import Scorer, Wish
+from huiju.scheduling.share import Share
+from huiju.scheduling.summary import summarize
+from huiju.scheduling.world import World
+
+_TRACED = 8
+"""Candidates kept in the trace of a placement."""
+Blocked = tuple[str, str]
+"""Reason and message."""
+
+
+class Cycle:
+    """One pass at one time; used once."""
+
+    def __init__(self, world: World, scorer: Scorer, now: float) -> None:
+        self.world, self.scorer, self.now = world, scorer, now
+        self.placed: list[Place] = []
+        self.waiting: list[Wait] = []
+        self.preempted: list[Preempt] = []
+        self._closed: set[str] = set()
+        """Queues whose room is kept for a head that waits for a ceiling."""
+        self._wakes = inf
+
+    def run(self) -> Outcome:
+        """Decide everything that can be decided now."""
+        world = self.world
+        for state in world.centers.values():
+            if state.holds:
+                state.release_holds()
+                world.growth += 1
+        lines = self._lines()
+        self._starving(lines)
+        branch = turns(lines)
+        while branch:
+            leaf = branch.leaf()
+            self._turn(leaf)
+            branch.settle()
+        self._tell_backing()
+        world.changed = False
+        world.wakes_at = self._wakes
+        return Outcome(tuple(self.placed), tuple(self.waiting), tuple(self.preempted))
+
+    # --- who takes part ------------------------------------------------------------------------
+
+    def _lines(self) -> dict[str, tuple[Share, list[JobClass]]]:
+        found: dict[str, tuple[Share, list[JobClass]]] = {}
+        for queue, line in self.world.lines.items():
+            fault = self.world.tree.fault(queue)
+            if fault is not None:
+                for each in line.values():
+                    self._tell(each, *fault)
+                continue
+            share = self.world.tree.share(queue)
+            assert share is not None  # noqa: S101 - a queue without a fault exists
+            classes = self._admitted(share, list(line.values()))
+            if classes:
+                found[queue] = (share, classes)
+        return found
+
+    def _admitted(self, share: Share, classes: list[JobClass]) -> list[JobClass]:
+        queue = share.queue
+        if "*" not in queue.namespaces:
+            for each in classes:
+                namespace = each.key.fitter.shape.namespace
+                if not matches(queue.namespaces, namespace):
+                    message = f"queue {queue.name!r} does not admit namespace {namespace!r}"
+                    self._tell(each, reasons.NAMESPACE_NOT_ALLOWED, message)
+            classes = [
+                c for c in classes if matches(queue.namespaces, c.key.fitter.shape.namespace)
+            ]
+        if not classes:
+            return []
+        head = min(classes, key=JobClass.head)
+        return [c for c in classes if c is head or c.untold or not self._hopeless(c)]
+
+    def _hopeless(self, found: JobClass) -> bool:
+        known = found.key.fitter.hopeless
+        return known is not None and known[0] == self.world.growth and found.reason == known[1]
+
+    def _starving(self, lines: dict[str, tuple[Share, list[JobClass]]]) -> None:
+        """Heads that have waited very long get their nodes before anybody's turn."""
+        heads = sorted(
+            (head.head(), share, head)
+            for share, head in (
+                (share, min(classes, key=JobClass.head)) for share, classes in lines.values()
+            )
+            if self._waited(head) >= self.world.policy.starving
+        )
+        for _, share, head in heads:
+            if self._over(share, 0) is None:
+                self._reserve(head, share)
+
+    def _waited(self, found: JobClass) -> float:
+        waited = self.now - found.head()[1]
+        for limit in (self.world.policy.patience, self.world.policy.starving):
+            if waited < limit:
+                self._wakes = min(self._wakes, self.now + limit - waited)
+        return waited
+
+    # --- a turn --------------------------------------------------------------------------------
+
+    def _turn(self, leaf: Leaf) -> None:
+        place, found = leaf.head()
+        answer = self.decide(found, leaf.share, place[2])
+        if isinstance(answer, Option):
+            self._commit(answer, place[2], self.trace(found, leaf.share, place[2]))
+            leaf.advance(blocked=False)
+            return
+        if leaf.top and answer[0] not in (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE):
+            self._reserve(found, leaf.share)
+        self._tell(found, *answer)
+        leaf.advance(blocked=True)
+
+    def decide(self, found: JobClass, share: Share, uid: str) -> Option | Blocked:
+        """The cheapest way to run the class's head now, or why there is none."""
+        closed = next((s for s in share.path if s.queue.name in self._closed), None)
+        if closed is not None:
+            return reasons.BEHIND_OTHERS, (
+                f"queue {closed.queue.name!r} keeps its room for a job that waited longer"
+            )
+        fitter = found.key.fitter
+        if fitter.hopeless is not None and fitter.hopeless[0] == self.world.growth:
+            return fitter.hopeless[1:]
+        options, refusals, free = self._ask(found, uid)
+        if not options:
+            blocked = summarize(refusals, len(self.world.centers))
+            if free:
+                fitter.hopeless = (self.world.growth, *blocked)
+            return blocked
+        wish = self.wish(found, share)
+        options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
+        first: Blocked | None = None
+        for option in options:
+            over = self._over(share, option.gflops)
+            if over is None:
+                return option
+            first = first or over
+        self._drain(found, share, options)
+        assert first is not None  # noqa: S101 - there was at least one option
+        return first
+
+    def _ask(self, found: JobClass, uid: str) -> tuple[list[Option], list[Refusal], bool]:
+        """Options, refusals, and whether nothing was refused for a hold."""
+        options: list[Option] = []
+        refusals: list[Refusal] = []
+        free = True
+        for state in self.world.centers.values():
+            verdict = found.key.fitter.verdict(state, self.now, self.holds(state, found, uid))
+            options += verdict.options
+            refusals += verdict.refusals
+            free = free and not state.holds
+        for entry in found.key.fitter.avoid:
+            if entry.until > self.now:
+                self._wakes = min(self._wakes, entry.until)
+                free = False
+        return options, refusals, free
+
+    def holds(self, state: CenterState, found: JobClass, uid: str) -> Holds:
+        """Holds that the job may ignore: its own, and those that begin after its end."""
+        if not state.holds:
+            return NO_HOLDS
+        runtime = found.key.max_runtime or found.key.expected_runtime
+        end = inf
+        if runtime is not None:
+            shape = found.key.fitter.shape
+            slowest = min(self.scorer.speed(shape, i) for i in range(len(shape.alternatives)))
+            end = self.now + runtime / slowest
+        return frozenset(h for h in state.holds if h.job == uid or end <= h.until < inf)
+
+    def wish(self, found: JobClass, share: Share) -> Wish:
+        """What the score takes from the class."""
+        return Wish(found.key.fitter.shape, found.key.expected_runtime, share.home)
+
+    def _over(self, share: Share, gflops: int) -> Blocked | None:
+        """Which limit of the tree the amount would break, None if none."""
+        tree = self.world.tree
+        above = tree.ceiling(share, gflops)
+        if above is not None:
+            return reasons.QUEUE_CEILING, (
+                f"queue {above.queue.name!r} holds {above.usage} GFLOPS,"
+                f" the job needs {gflops} more, the ceiling is {above.queue.ceiling}"
+            )
+        kept = tree.unlent(share)
+        if kept and tree.borrows(share, gflops):
+            free = total_free(self.world.centers.values())
+            if free - gflops < kept:
+                return reasons.QUEUE_OVER_SHARE, (
+                    f"{free} GFLOPS are free, other queues keep {kept} of their guarantees,"
+                    f" the job would borrow {gflops}"
+                )
+        return None
+
+    def _drain(self, found: JobClass, share: Share, options: list[Option]) -> None:
+        """A head that waited long for a ceiling keeps the room below it from being refilled."""
+        if self._waited(found) < self.world.policy.patience:
+            return
+        least = min(option.gflops for option in options)
+        above = self.world.tree.ceiling(share, least)
+        if above is not None and least <= (above.queue.ceiling or 0):
+            self._closed.add(above.queue.name)
+
+    # --- what follows from a decision ----------------------------------------------------------
+
+    def _commit(self, option: Option, uid: str, trace: Trace) -> None:
+        world = self.world
+        assignments: list[Assignment] = []
+        state = world.centers[option.center]
+        for block, nodes, workers in option.plan:
+            assignments += state.take(
+                block, nodes, workers, option.model, option.resource, option.request
+            )
+        job = world.jobs[uid]
+        self.placed.append(
+            Place(
+                job,
+                option.center,
+                option.alternative,
+                option.resource,
+                option.request,
+                tuple(assignments),
+                option.gflops,
+                trace,
+            )
+        )
+        world.set_placed(
+            Placed(
+                job,
+                option.center,
+                option.alternative,
+                option.units,
+                option.gflops,
+                self.now,
+                assignments=tuple(assignments),
+            )
+        )
+
+    def trace(self, found: JobClass, share: Share, uid: str, most: int = _TRACED) -> Trace:
+        """What is weighed for a class now."""
+        options, refusals, _ = self._ask(found, uid)
+        wish = self.wish(found, share)
+        options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
+        candidates = [self.scorer.candidate(o, wish, self.now) for o in options[:most]]
+        return Trace(tuple(candidates), tuple(refusals))
+
+    def _reserve(self, found: JobClass, share: Share) -> None:
+        """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
+        policy = self.world.policy
+        held = sum(len(state.holds) for state in self.world.centers.values())
+        if not policy.backfill or held >= policy.reservations:
+            return
+        seen = self.forecast(found, share)
+        if seen is None or (seen.at == inf and self._waited(found) < policy.patience):
+            return
+        uid = found.head()[2]
+        if any(h.job == uid for s in self.world.centers.values() for h in s.holds):
+            return
+        self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))
+        if self.now < seen.at < inf:
+            self._wakes = min(self._wakes, seen.at)
+
+    def forecast(self, found: JobClass, share: Share) -> Forecast | None:
+        """When and where the class's head could start."""
+        world = self.world
+        return forecast(
+            found.key.fitter,
+            world.centers.values(),
+            lambda center: world.ends(center, self.now, self.scorer.speed),
+            self.now,
+            found.head()[2],
+            share.home,
+        )
+
+    def _tell(self, found: JobClass, reason: str, message: str) -> None:
+        uids = [place[2] for place in found.line]
+        if found.reason == reason:
+            uids = [uid for uid in uids if uid in found.untold] if found.untold else []
+        found.reason, found.message = reason, message
+        found.untold.clear()
+        self.waiting += [Wait(self.world.jobs[uid], reason, message) for uid in uids]
+
+    def _tell_backing(self) -> None:
+        world = self.world
+        if world.backing:
+            self._wakes = min(self._wakes, world.backing[0][0])
+        for uid in world.untold_backing:
+            job = world.jobs.get(uid)
+            if job is not None and job.not_before > self.now:
+                message = f"waits {job.not_before - self.now:.0f} s before its next attempt"
+                self.waiting.append(Wait(job, reasons.BACKING_OFF, message))
+        world.untold_backing.clear()

@@ -1,0 +1,98 @@
+"""Why a job waits and when it may start, from the same state that decides.
+
+Decides nothing and changes nothing that a decision rests on. Invariant: what is told is what a
+cycle at this moment would find; a predicted start says what it rests on.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from huiju.scheduling import reasons
+from huiju.scheduling.cycle import Cycle
+from huiju.scheduling.model import Explanation, Job, Queue, Trace
+from huiju.scheduling.order import ClassKey, JobClass, Place, place_of
+from huiju.scheduling.score import Scorer
+from huiju.scheduling.share import Share
+from huiju.scheduling.summary import summarize
+from huiju.scheduling.world import World
+
+_ALL = 1_000_000
+
+
+def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation | None:
+    """Why a waiting job waits, None if it does not wait."""
+    job = world.jobs.get(uid)
+    if job is None:
+        return None
+    told = _answer(world, scorer, job, now)
+    found = world.class_of(uid)
+    if found is not None and not found.untold and found.reason:
+        return _with_reason(told, found.reason, found.message)
+    return told
+
+
+def whatif(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
+    """Where and when a job would run, were it submitted now."""
+    return _answer(world, scorer, job, now)
+
+
+def _with_reason(told: Explanation, reason: str, message: str) -> Explanation:
+    return Explanation(
+        told.position,
+        told.ahead,
+        reason,
+        message,
+        told.trace,
+        told.predicted_start,
+        told.basis,
+    )
+
+
+def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
+    place = place_of(job, world.policy.priority_step)
+    ahead = sum(c.ahead_of(place) for c in world.lines.get(job.queue, {}).values())
+    found = JobClass(
+        ClassKey(job.queue, world.fitter(job), job.expected_runtime, job.max_runtime), [place]
+    )
+    fault = world.tree.fault(job.queue)
+    share = world.tree.share(job.queue) or Share(Queue(job.queue))
+    cycle = Cycle(world, scorer, now)
+    trace = cycle.trace(found, share, job.uid, _ALL)
+    if fault is not None:
+        return Explanation(ahead + 1, ahead, *fault, trace)
+    if job.not_before > now:
+        message = f"waits {job.not_before - now:.0f} s before its next attempt"
+        return Explanation(ahead + 1, ahead, reasons.BACKING_OFF, message, trace, job.not_before)
+    reason, message = _reason(world, cycle, found, share, place, trace)
+    start, basis = _start(cycle, found, share, trace, ahead, now)
+    return Explanation(ahead + 1, ahead, reason, message, trace, start, basis)
+
+
+def _reason(
+    world: World, cycle: Cycle, found: JobClass, share: Share, place: Place, trace: Trace
+) -> tuple[str, str]:
+    if not trace.candidates:
+        return summarize(trace.refusals, len(world.centers))
+    answer = cycle.decide(found, share, place[2])
+    if isinstance(answer, tuple):
+        return answer
+    return reasons.QUEUED, f"fits in {answer.center} now"
+
+
+def _start(
+    cycle: Cycle, found: JobClass, share: Share, trace: Trace, ahead: int, now: float
+) -> tuple[float | None, str]:
+    others = f"; {ahead} job(s) of the queue are ahead" if ahead else ""
+    if trace.candidates:
+        best = trace.candidates[0].center
+        return now, f"fits in {best} now{others}"
+    seen = cycle.forecast(found, share)
+    if seen is None:
+        return None, "no center could take it, even when the jobs placed there have ended"
+    if seen.at == inf:
+        return None, f"{seen.waits_for} job(s) in {seen.center} end at times nobody told{others}"
+    return seen.at, (
+        f"expected ends of {seen.waits_for} job(s) in {seen.center},"
+        f" {seen.missing} worker(s) have no place now{others}"
+    )

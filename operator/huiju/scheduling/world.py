@@ -1,0 +1,249 @@
+"""What the scheduler knows between cycles: centers, queues, who waits in which line, who is placed.
+
+Decides nothing. Invariants: a job waits, is placed, or is unknown, never two of these; the usage in
+the tree is the sum over placed jobs; a class of jobs exists as long as a job is in it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from math import inf
+
+from huiju.scheduling.capacity import CenterState
+from huiju.scheduling.fit import Fitter
+from huiju.scheduling.model import Avoid, Center, Job, JobShape, Placed, Queue
+from huiju.scheduling.order import ClassKey, JobClass, place_of
+from huiju.scheduling.policy import Policy
+from huiju.scheduling.share import Tree
+
+FitterKey = tuple[JobShape, tuple[Avoid, ...]]
+Speed = Callable[[JobShape, int], float]
+
+
+def expected_end(placed: Placed, now: float, speed: Speed) -> float:
+    """When a placed job is expected to end, infinite if nobody told.
+
+    A job that has outlived its expectation is expected to run half as long again as it has, but
+    not beyond its longest run time.
+    """
+    job = placed.job
+    latest = inf if job.max_runtime is None else max(now, placed.started + job.max_runtime)
+    if job.expected_runtime is None:
+        return latest
+    end = placed.started + job.expected_runtime / speed(job.shape, placed.alternative)
+    if end <= now:
+        end = now + max(1.0, (now - placed.started) / 2)
+    return min(end, latest)
+
+
+class World:
+    """The state behind `Core`; every change is noted so that idle cycles cost nothing."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.tree = Tree()
+        self.centers: dict[str, CenterState] = {}
+        """Sorted by name."""
+        self.jobs: dict[str, Job] = {}
+        self.lines: dict[str, dict[ClassKey, JobClass]] = {}
+        """Classes of waiting jobs by queue."""
+        self.backing: list[tuple[float, str]] = []
+        """Heap of jobs that are in no line before a time."""
+        self.untold_backing: list[str] = []
+        """Jobs in `backing` that were not told why they wait."""
+        self.placed: dict[str, Placed] = {}
+        self.placed_in: dict[str, dict[str, Placed]] = {}
+        self.stopping: dict[str, str] = {}
+        """Placed jobs that were told to stop, and for whom."""
+        self.now = 0.0
+        """The latest time that a cycle ran at."""
+        self.changed = True
+        self.growth = 0
+        """Rises when something may fit that did not fit before."""
+        self.wakes_at = inf
+        self._fitters: dict[FitterKey, Fitter] = {}
+        self._class_of: dict[str, JobClass] = {}
+        self._gflops: dict[str, int] = {}
+        self._ends: dict[str, tuple[tuple[float, Placed], ...]] = {}
+        self._ends_at = -inf
+
+    # --- centers -------------------------------------------------------------------------------
+
+    def set_center(self, center: Center) -> None:
+        """Take over a center's newest view."""
+        state = self.centers.get(center.name)
+        if state is None:
+            state = CenterState(center)
+            self.centers[center.name] = state
+            self.centers = dict(sorted(self.centers.items()))
+        state.replace(center)
+        self._grown()
+
+    def drop_center(self, name: str) -> None:
+        """Forget a center; what jobs hold there is still counted until they are dropped."""
+        if self.centers.pop(name, None) is not None:
+            for fitter in self._fitters.values():
+                fitter.forget(name)
+            self._grown()
+
+    def _grown(self) -> None:
+        self.changed = True
+        self.growth += 1
+        self._gflops.clear()
+
+    def gflops(self, model: str) -> int:
+        """Normalized compute of one unit of a model, 0 where no center has it."""
+        known = self._gflops.get(model)
+        if known is None:
+            known = max(
+                (
+                    state.gflops(model, resource)
+                    for state in self.centers.values()
+                    for resource in state.resources.get(model, ())
+                ),
+                default=0,
+            )
+            self._gflops[model] = known
+        return known
+
+    # --- queues --------------------------------------------------------------------------------
+
+    def set_queue(self, queue: Queue) -> None:
+        """Add or replace a queue."""
+        self.tree.set(queue)
+        self.changed = True
+
+    def drop_queue(self, name: str) -> None:
+        """Forget a queue; its jobs wait for another of this name."""
+        self.tree.drop(name)
+        self.changed = True
+
+    # --- waiting jobs --------------------------------------------------------------------------
+
+    def set_job(self, job: Job) -> None:
+        """A job waits; replaces what was known of it."""
+        self.drop_placed(job.uid)
+        known = self.jobs.get(job.uid)
+        if known is not None and self._same_line(known, job):
+            self.jobs[job.uid] = job
+            return
+        self.drop_job(job.uid)
+        self.jobs[job.uid] = job
+        self.changed = True
+        if job.not_before > self.now:
+            heapq.heappush(self.backing, (job.not_before, job.uid))
+            self.untold_backing.append(job.uid)
+        else:
+            self._join(job)
+
+    def _same_line(self, before: Job, after: Job) -> bool:
+        found = self._class_of.get(before.uid)
+        step = self.policy.priority_step
+        return (
+            found is not None
+            and after.not_before <= self.now
+            and place_of(before, step) == place_of(after, step)
+            and (before.queue, before.shape, before.avoid)
+            == (after.queue, after.shape, after.avoid)
+            and before.expected_runtime == after.expected_runtime
+            and before.max_runtime == after.max_runtime
+        )
+
+    def _join(self, job: Job) -> None:
+        fitter_key = (job.shape, job.avoid)
+        fitter = self._fitters.get(fitter_key)
+        if fitter is None:
+            fitter = self._fitters[fitter_key] = Fitter(job.shape, job.avoid)
+        key = ClassKey(job.queue, fitter, job.expected_runtime, job.max_runtime)
+        line = self.lines.setdefault(job.queue, {})
+        found = line.get(key)
+        if found is None:
+            found = line[key] = JobClass(key)
+            fitter.users += 1
+        found.add(place_of(job, self.policy.priority_step))
+        self._class_of[job.uid] = found
+
+    def drop_job(self, uid: str) -> None:
+        """A job waits no longer."""
+        job = self.jobs.pop(uid, None)
+        found = self._class_of.pop(uid, None)
+        if job is None or found is None:
+            return
+        self.changed = True
+        found.remove(place_of(job, self.policy.priority_step))
+        if not found.line:
+            self._drop_class(found)
+
+    def _drop_class(self, found: JobClass) -> None:
+        key = found.key
+        line = self.lines[key.queue]
+        del line[key]
+        if not line:
+            del self.lines[key.queue]
+        key.fitter.users -= 1
+        if not key.fitter.users:
+            del self._fitters[key.fitter.shape, key.fitter.avoid]
+
+    def class_of(self, uid: str) -> JobClass | None:
+        """The class that a waiting job is in, None while it backs off."""
+        return self._class_of.get(uid)
+
+    def fitter(self, job: Job) -> Fitter:
+        """The fitter of a job that need not be waiting."""
+        return self._fitters.get((job.shape, job.avoid)) or Fitter(job.shape, job.avoid)
+
+    def wake(self, now: float) -> None:
+        """It is `now`: jobs whose time has come join their lines."""
+        self.now = now
+        while self.backing and self.backing[0][0] <= now:
+            when, uid = heapq.heappop(self.backing)
+            job = self.jobs.get(uid)
+            if job is not None and job.not_before == when and uid not in self._class_of:
+                self._join(job)
+                self.changed = True
+
+    # --- placed jobs ---------------------------------------------------------------------------
+
+    def set_placed(self, placed: Placed) -> None:
+        """A job holds a placement."""
+        uid = placed.job.uid
+        self.drop_job(uid)
+        self._forget_placed(uid)
+        self.placed[uid] = placed
+        self.placed_in.setdefault(placed.center, {})[uid] = placed
+        self.tree.add(placed.job.queue, placed.gflops)
+        self._ends.pop(placed.center, None)
+        self.changed = True
+
+    def drop_placed(self, uid: str) -> None:
+        """A job holds no placement any more; the center's next view shows what it frees."""
+        self.stopping.pop(uid, None)
+        self._forget_placed(uid)
+
+    def _forget_placed(self, uid: str) -> None:
+        placed = self.placed.pop(uid, None)
+        if placed is None:
+            return
+        here = self.placed_in[placed.center]
+        del here[uid]
+        if not here:
+            del self.placed_in[placed.center]
+        self.tree.add(placed.job.queue, -placed.gflops)
+        self._ends.pop(placed.center, None)
+        self.changed = True
+
+    def ends(self, center: str, now: float, speed: Speed) -> tuple[tuple[float, Placed], ...]:
+        """Jobs in a center by expected end, as seen at `now`; those told to stop end now."""
+        if now != self._ends_at:
+            self._ends.clear()
+            self._ends_at = now
+        known = self._ends.get(center)
+        if known is None:
+            found = [
+                (now if uid in self.stopping else expected_end(placed, now, speed), placed)
+                for uid, placed in self.placed_in.get(center, {}).items()
+            ]
+            found.sort(key=lambda item: (item[0], item[1].started, item[1].job.uid))
+            known = self._ends[center] = tuple(found)
+        return known
