@@ -1,0 +1,300 @@
+"""What a workload and its pods show of one epoch of a job.
+
+Pure: from the objects and the time to an `Observation`. Decides states and whose fault an end was.
+Invariants: FAILED and SUSPENDED are said only when no pod may still run; success is said only by
+the workload's own condition; equal objects give equal observations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from huiju.api.durations import format_duration, parse_duration
+from huiju.api.reasons import Reason
+from huiju.centers.causes import (
+    Cause,
+    Failure,
+    condition_of,
+    end_of,
+    hindrance_of,
+    started_at,
+    when,
+)
+from huiju.centers.names import SCHEDULING_DEADLINE, STOP_MESSAGE, STOP_REASON
+from huiju.centers.objects import Condition, JobStatus, Meta, Pod
+
+__all__ = ["Failure", "Observation", "State", "Workload", "first_cause", "observe", "unsettled"]
+
+OVERDUE: Final = 60.0
+"""Seconds past its allowed end after which a pod that a dead node cannot confirm counts as gone."""
+_DEFAULT_DEADLINE: Final = "5m"
+_WORDS: Final = frozenset(reason.value for reason in Reason)
+
+
+class WorkloadSpec(msgspec.Struct, rename="camel", gc=False):
+    """How many pods, by when, and whether it is stopped."""
+
+    completions: int = 1
+    suspend: bool = False
+    active_deadline_seconds: int | None = None
+
+
+class Workload(msgspec.Struct, rename="camel", gc=False):
+    """A batch Job without its pod template: tombstones stay for hours, so they are kept small."""
+
+    metadata: Meta
+    spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
+    status: JobStatus = msgspec.field(default_factory=JobStatus)
+
+    def note(self, annotation: str) -> str:
+        """The value of an annotation, empty if there is none."""
+        return (self.metadata.annotations or {}).get(annotation, "")
+
+
+class State(Enum):
+    """How far one epoch of a job is."""
+
+    PENDING = "pending"
+    """Not all workers run; or the last of them are still ending."""
+    RUNNING = "running"
+    """All workers have started."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUSPENDED = "suspended"
+    """Stopped, and no pod is left that might run."""
+    GONE = "gone"
+    """Neither the workload nor a pod of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a center shows of one epoch of a job; times in seconds since the epoch."""
+
+    job_uid: str
+    epoch: int
+    state: State
+    ready: int
+    """Workers that run, or have ended well."""
+    bound: int
+    """Workers that have a node."""
+    reason: Reason | None = None
+    message: str = ""
+    failure: Failure | None = None
+    """Whose fault it is; on PENDING and RUNNING it means: stop it, it cannot get well."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    since: float = 0.0
+    """When this state began, as far as the objects tell."""
+
+
+def observe(
+    job_uid: str,
+    epoch: int,
+    workload: Workload | None,
+    pods: Sequence[Pod],
+    now: float,
+    *,
+    remembered: Cause | None = None,
+    trouble: str = "",
+) -> Observation:
+    """What is to be seen at `now`.
+
+    `remembered` is the cause of an end that the pods told before they went (see `first_cause`),
+    `trouble` why the center makes no pods, in its own words.
+    """
+    live = [pod for pod in pods if _may_run(pod, now)]
+    if workload is None:
+        return _without_workload(job_uid, epoch, live)
+    begun = _begun(workload, pods)
+    seen = Observation(
+        job_uid,
+        epoch,
+        State.PENDING,
+        ready=sum(pod.status.phase in ("Running", "Succeeded") for pod in pods),
+        bound=sum(bool(pod.spec.node_name) for pod in pods),
+        started_at=begun,
+        since=when(workload.metadata.creation_timestamp) or 0.0,
+    )
+    status = workload.status
+    complete = condition_of(status.conditions, "Complete")
+    if complete is not None:
+        return _succeeded(seen, workload, complete)
+    failed = condition_of(status.conditions, "Failed")
+    if failed is not None and not live:
+        return _failed(seen, workload, failed, first_cause(pods, remembered))
+    if failed is not None or condition_of(status.conditions, "FailureTarget") is not None:
+        return seen  # it is ending: the last pods have their grace period
+    if workload.spec.suspend:
+        return _stopping(seen, workload, pods, live)
+    return _going(seen, workload, pods, now, trouble)
+
+
+def first_cause(pods: Sequence[Pod], remembered: Cause | None = None) -> Cause | None:
+    """The first thing that went wrong, of what these pods show and what was seen before."""
+    causes = [cause for pod in pods if (cause := end_of(pod)) is not None]
+    if remembered is not None:
+        causes.append(remembered)
+    # On a tie the application is not to blame.
+    return min(
+        causes,
+        key=lambda c: (c.weak, c.at, c.failure is Failure.APPLICATION, c.message),
+        default=None,
+    )
+
+
+def unsettled(seen: Observation) -> bool:
+    """True where the same objects may show something else later."""
+    return seen.state is State.PENDING
+
+
+def _may_run(pod: Pod, now: float) -> bool:
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return False
+    end = when(pod.metadata.deletion_timestamp)
+    return end is None or now < end + OVERDUE
+
+
+def _begun(workload: Workload, pods: Sequence[Pod]) -> float | None:
+    """When the last worker started; after the pods are gone, when the workload did."""
+    times = [time for pod in pods if (time := started_at(pod)) is not None]
+    if len(times) >= workload.spec.completions:
+        return max(times)
+    finished = condition_of(workload.status.conditions, "Complete")
+    return when(workload.status.start_time) if finished is not None else None
+
+
+def _without_workload(job_uid: str, epoch: int, live: Sequence[Pod]) -> Observation:
+    """Someone removed the workload; its pods may take their grace period to end."""
+    state = State.PENDING if live else State.GONE
+    message = "The workload was removed in the center, not by Huiju."
+    return Observation(job_uid, epoch, state, 0, len(live), Reason.WORKLOAD_GONE, message)
+
+
+def _succeeded(seen: Observation, workload: Workload, complete: Condition) -> Observation:
+    at = when(workload.status.completion_time) or when(complete.last_transition_time)
+    return replace(seen, state=State.SUCCEEDED, finished_at=at, since=at or 0.0)
+
+
+def _failed(
+    seen: Observation, workload: Workload, failed: Condition, cause: Cause | None
+) -> Observation:
+    at = when(failed.last_transition_time)
+    known = _by_condition(workload, failed, cause)
+    return replace(
+        seen,
+        state=State.FAILED,
+        ready=0,
+        reason=known.reason,
+        message=known.message,
+        failure=known.failure,
+        finished_at=at,
+        since=at or 0.0,
+    )
+
+
+def _by_condition(workload: Workload, failed: Condition, cause: Cause | None) -> Cause:
+    """The workload's own word on its end goes first where it is exact; else the pods' word."""
+    if failed.reason == "DeadlineExceeded":
+        limit = workload.spec.active_deadline_seconds
+        allowed = f" ({format_duration(limit)})" if limit else ""
+        message = f"Ran longer than spec.maxRuntime allows{allowed}."
+        return Cause(Failure.APPLICATION, Reason.RUNTIME_EXCEEDED, message)
+    disrupted = failed.reason == "PodFailurePolicy"
+    if cause is not None and not (disrupted and cause.failure is Failure.APPLICATION):
+        return cause
+    if disrupted:
+        return Cause(Failure.INFRASTRUCTURE, Reason.EVICTED, failed.message)
+    message = failed.message or "The workload failed."
+    return Cause(Failure.APPLICATION, Reason.APPLICATION_FAILED, message)
+
+
+def _stopping(
+    seen: Observation, workload: Workload, pods: Sequence[Pod], live: Sequence[Pod]
+) -> Observation:
+    reason = _reason(workload.note(STOP_REASON))
+    message = workload.note(STOP_MESSAGE)
+    stopped = condition_of(workload.status.conditions, "Suspended")
+    # A pod may have been made and not be seen here yet: the controller's own count decides, less
+    # the pods that nobody can confirm any more.
+    overdue = sum(pod.status.phase in ("Pending", "Running") for pod in pods) - len(live)
+    left = workload.status.active + workload.status.terminating - overdue
+    if stopped is None or live or left > 0:
+        return replace(seen, reason=reason, message=message)
+    at = when(stopped.last_transition_time) or 0.0
+    return replace(
+        seen, state=State.SUSPENDED, ready=0, bound=0, reason=reason, message=message, since=at
+    )
+
+
+def _reason(word: str) -> Reason | None:
+    return Reason(word) if word in _WORDS else None
+
+
+def _going(
+    seen: Observation, workload: Workload, pods: Sequence[Pod], now: float, trouble: str
+) -> Observation:
+    lost = _confirmed_by_nobody(pods, now)
+    if lost is not None:
+        return _hopeless(seen, lost)
+    if seen.ready >= workload.spec.completions:
+        return replace(seen, state=State.RUNNING, since=seen.started_at or seen.since)
+    cause = _cannot_start(seen, workload, pods, now, trouble)
+    return seen if cause is None else _hopeless(seen, cause)
+
+
+def _hopeless(seen: Observation, cause: Cause) -> Observation:
+    return replace(seen, reason=cause.reason, message=cause.message, failure=cause.failure)
+
+
+def _confirmed_by_nobody(pods: Sequence[Pod], now: float) -> Cause | None:
+    """A pod on a dead node never ends by itself, and the workload would wait for it for ever."""
+    overdue = [
+        pod for pod in pods if pod.status.phase in ("Pending", "Running") and not _may_run(pod, now)
+    ]
+    return first_cause(overdue)
+
+
+def _cannot_start(
+    seen: Observation, workload: Workload, pods: Sequence[Pod], now: float, trouble: str
+) -> Cause | None:
+    allowed = parse_duration(workload.note(SCHEDULING_DEADLINE) or _DEFAULT_DEADLINE)
+    late = now >= seen.since + allowed
+    for pod in pods:
+        hindrance = hindrance_of(pod, late=late)
+        if hindrance is not None:
+            return hindrance
+    if len(pods) < workload.spec.completions and trouble:
+        refused = _refused(trouble)
+        if refused is not None or late:
+            message = f"The center makes no pods: {trouble}"
+            return Cause(Failure.PLACEMENT, refused or Reason.POD_REJECTED, message)
+    if late and seen.bound < workload.spec.completions:
+        return _unschedulable(workload, pods, seen.bound, allowed)
+    return None
+
+
+def _refused(trouble: str) -> Reason | None:
+    """What an admission's refusal of pods means; None where it may pass by itself."""
+    if "exceeded quota" in trouble:
+        return Reason.QUOTA_EXCEEDED
+    if "forbidden" in trouble or "denied" in trouble:
+        return Reason.POD_REJECTED
+    return None
+
+
+def _unschedulable(workload: Workload, pods: Sequence[Pod], bound: int, allowed: float) -> Cause:
+    words = ""
+    for pod in pods:
+        for condition in pod.status.conditions:
+            if condition.type == "PodScheduled" and condition.status == "False":
+                words = f": {condition.message}"
+    message = (
+        f"{bound} of {workload.spec.completions} workers found a node within"
+        f" {format_duration(allowed)}{words or '.'}"
+    )
+    return Cause(Failure.PLACEMENT, Reason.UNSCHEDULABLE, message)
