@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from huiju.cli.failures import OK, Failure
+from huiju.cli.failures import OK
 from huiju.cli.session import Session
 
 EXAMPLES = """\
@@ -37,7 +37,6 @@ def _count(given: str) -> int:
 def run(session: Session) -> int:
     """Print the log."""
     from huiju.cli.viewapi import log_path
-    from huiju.kube.errors import NotFound
 
     flags = session.flags
     query = {
@@ -45,12 +44,7 @@ def run(session: Session) -> int:
         "follow": "true" if flags.follow else "",
         "tail": "" if flags.tail is None else str(flags.tail),
     }
-    try:
-        for chunk in session.api.stream(log_path(session.namespace, flags.job), query):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-    except NotFound as error:
-        if "could not find the requested resource" in error.message:
-            raise
-        raise Failure(error.message) from error
+    for chunk in session.api.stream(log_path(session.namespace, flags.job), query):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
     return OK

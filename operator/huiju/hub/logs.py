@@ -67,6 +67,6 @@ async def _newest_pod(client: Client, worker: Worker) -> dict[str, Any]:
             "NotFound",
             f"center {client.name} has no pod of worker {worker.index} of this attempt"
             f" (epoch {worker.epoch}): it has not started, or was removed after the job's end",
-            {},
+            {"kind": "pods", "name": f"worker {worker.index}"},
         )
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))

@@ -69,9 +69,12 @@ class View:
             BadRequest: no such worker, or its container has not started.
             Transient: the center cannot be asked now.
         """
+        details = {"group": "huiju.dev", "kind": "crossregionjobs", "name": name}
         job = self._hub.jobs.get(f"{namespace}/{name}")
         if job is None:
-            raise NotFound(404, "NotFound", f'crossregionjobs.huiju.dev "{name}" not found', {})
+            raise NotFound(
+                404, "NotFound", f'crossregionjobs.huiju.dev "{name}" not found', details
+            )
         placement = job.status.placement
         if placement is None:
             raise NotFound(
@@ -79,7 +82,7 @@ class View:
                 "NotFound",
                 f"job {name} has not been placed yet, so it has printed nothing;"
                 f" kubectl huiju why {name} tells what it waits for",
-                {},
+                details,
             )
         if worker >= job.spec.workers:
             raise BadRequest(

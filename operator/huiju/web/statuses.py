@@ -34,11 +34,19 @@ _REASONS: Final = {
 class Refused(Exception):
     """Ends a request with a Status of this code; `retry_after` in seconds."""
 
-    def __init__(self, code: int, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.details = details or {}
 
 
 def document(body: Any, code: int = 200) -> web.Response:
@@ -47,9 +55,19 @@ def document(body: Any, code: int = 200) -> web.Response:
 
 
 def status(
-    code: int, message: str, *, reason: str = "", retry_after: int | None = None
+    code: int,
+    message: str,
+    *,
+    reason: str = "",
+    retry_after: int | None = None,
+    details: dict[str, Any] | None = None,
 ) -> web.Response:
     """A failure as a Status."""
+    details = dict(details or {})
+    headers = {}
+    if retry_after is not None:
+        details["retryAfterSeconds"] = retry_after
+        headers["Retry-After"] = str(retry_after)
     body: dict[str, Any] = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -57,12 +75,9 @@ def status(
         "status": "Failure",
         "message": message,
         "reason": reason or _REASONS.get(code, ""),
+        "details": details,
         "code": code,
     }
-    headers = {}
-    if retry_after is not None:
-        body["details"] = {"retryAfterSeconds": retry_after}
-        headers["Retry-After"] = str(retry_after)
     answer = document(body, code)
     answer.headers.update(headers)
     return answer
@@ -74,7 +89,12 @@ async def as_status(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except Refused as refused:
-        return status(refused.code, refused.message, retry_after=refused.retry_after)
+        return status(
+            refused.code,
+            refused.message,
+            retry_after=refused.retry_after,
+            details=refused.details,
+        )
     except web.HTTPException as error:
         return status(error.status, error.text or error.reason)
     except KubeError as error:
@@ -91,7 +111,7 @@ def _of_server(error: KubeError) -> web.Response:
             # The hub's own credential was refused, not the caller's.
             return status(503, f"the hub may not do this: {error.message}", retry_after=5)
         case ApiStatus():
-            return status(error.code, error.message, reason=error.reason)
+            return status(error.code, error.message, reason=error.reason, details=error.details)
         case Transient():
             return status(503, str(error), retry_after=int(error.retry_after or 1))
         case _:

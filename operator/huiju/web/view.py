@@ -100,7 +100,11 @@ class ViewApi:
         namespace, name = await self._authorized(request, "get", "why")
         answer = await self._view.why(namespace, name)
         if answer is None:
-            raise Refused(404, f'crossregionjobs.huiju.dev "{name}" not found')
+            raise Refused(
+                404,
+                f'crossregionjobs.huiju.dev "{name}" not found',
+                details={"group": "huiju.dev", "kind": "crossregionjobs", "name": name},
+            )
         return document({"kind": "Explanation", "apiVersion": GROUP_VERSION} | answer)
 
     async def _whatif(self, request: web.Request) -> web.StreamResponse:
