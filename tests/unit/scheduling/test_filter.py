@@ -1,0 +1,149 @@
+"""Refusals by the owner's rules and the user's wishes: each with its reason and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from huiju.api.reasons import Reason
+from huiju.scheduling import reasons
+from huiju.scheduling.model import (
+    Alternative,
+    Avoid,
+    Center,
+    Refusal,
+    ShareLimit,
+    Taint,
+    Toleration,
+)
+from tests.scheduling_worlds import A910, B3, GIB, bucket, center, core, job, nodes, shape, where
+
+TAINT = Taint("team", "vision", "NoSchedule")
+
+
+def refusal(one: Center, now: float = 10.0, **more: Any) -> Refusal:
+    """What the only center says to the only job."""
+    units, workers = more.pop("units", 1), more.pop("workers", 1)
+    made = core([one], [job("a", units, workers, **more)])
+    outcome = made.cycle(now)
+    assert not outcome.placed
+    explained = made.explain("a", now)
+    assert explained is not None
+    (found,) = explained.trace.refusals
+    assert outcome.waiting[0].reason == found.reason == explained.reason
+    assert found.message in outcome.waiting[0].message
+    return found
+
+
+@pytest.mark.parametrize(
+    ("center_fields", "job_fields", "reason", "words"),
+    [
+        ({"closed": "CenterCordoned", "closed_message": "moving"}, {}, "CenterCordoned", "moving"),
+        ({"region": "cn-north"}, {"regions": ("cn-east",)}, "RegionNotAllowed", "cn-north"),
+        ({}, {"regions": ("cn-east",)}, "RegionNotAllowed", "has no region"),
+        ({"residency": frozenset({"eu"})}, {"residency": "cn"}, "ResidencyNotSatisfied", "eu"),
+        ({}, {"centers": ("west",)}, "CenterExcluded", "west"),
+        ({}, {"exclude_centers": ("east",)}, "CenterExcluded", "excludes"),
+        ({}, {"avoid": (Avoid("east", "NodeLost", 70.0),)}, "CenterAvoided", "60 s"),
+        ({"namespaces": ("team-b", "x-*")}, {}, "SharingPolicy", "x-*"),
+        ({"image_prefixes": ("hub/",)}, {"images": ("evil/x",)}, "SharingPolicy", "evil/x"),
+        ({}, {"model": "ascend-910b3"}, "NoSuchAccelerator", "only nvidia-h100"),
+        ({"count": 0}, {}, "NoSuchAccelerator", "no accelerator"),
+        ({}, {"units": 9}, "NoNodeFits", "largest free block 8"),
+        ({}, {"units": 8, "workers": 5}, "NoNodeFits", "room for 5 workers"),
+        ({}, {"node_selector": (("disk", "ssd"),)}, "NoNodeFits", "label disk=ssd"),
+        ({"kind": shape(taints=(TAINT,))}, {}, "NoNodeFits", "team=vision:NoSchedule"),
+        ({"kind": shape(cpu=500)}, {}, "NoNodeFits", "too little cpu on 4"),
+        ({"kind": shape(A910)}, {"model": A910.model, "units": 3}, "IllegalAcceleratorCount", "3"),
+    ],
+)
+def test_each_refusal_has_its_reason_and_numbers(
+    center_fields: dict[str, Any], job_fields: dict[str, Any], reason: str, words: str
+) -> None:
+    found = refusal(center(**center_fields), **job_fields)
+    assert (found.center, found.reason) == ("east", reason)
+    assert words in found.message
+
+
+def test_the_owners_limit_counts_what_the_network_holds() -> None:
+    limited = center(limits=(ShareLimit("nvidia-h100", 10, 4),))
+    found = refusal(limited, units=8)
+    assert found.reason == "SharingLimit"
+    assert "lends 10 and the network holds 4" in found.message
+    assert core([limited], [job("a", 6)]).cycle(1.0).placed
+
+
+def test_a_limit_holds_within_a_cycle() -> None:
+    limited = center(limits=(ShareLimit("nvidia-h100", 10, 0),))
+    outcome = core([limited], [job(f"j{i}", 4) for i in range(3)]).cycle(1.0)
+    assert len(outcome.placed) == 2
+    assert outcome.waiting[0].reason == "SharingLimit"
+
+
+@pytest.mark.parametrize(
+    "toleration",
+    [
+        Toleration(operator="Exists"),
+        Toleration("team", "Exists"),
+        Toleration("team", "Equal", "vision", "NoSchedule"),
+    ],
+)
+def test_tolerated_taints_do_not_matter(toleration: Toleration) -> None:
+    made = core([center(kind=shape(taints=(TAINT,)))], [job("a", tolerations=(toleration,))])
+    assert made.cycle(1.0).placed
+
+
+@pytest.mark.parametrize(
+    "toleration",
+    [
+        Toleration(),
+        Toleration("team", "Equal", "speech"),
+        Toleration("team", "Exists", effect="NoExecute"),
+    ],
+)
+def test_other_tolerations_do_not_help(toleration: Toleration) -> None:
+    refusal(center(kind=shape(taints=(TAINT,))), tolerations=(toleration,))
+
+
+def test_selector_and_image_let_pass_what_matches() -> None:
+    one = center(kind=shape(labels=(("disk", "ssd"),)), image_prefixes=("hub/", "quay/"))
+    made = core([one], [job("a", node_selector=(("disk", "ssd"),), images=("quay/x",))])
+    assert made.cycle(1.0).placed
+
+
+def test_an_alternatives_image_is_checked_for_it_alone() -> None:
+    two = (Alternative("nvidia-h100", 1, image="evil/x"), Alternative("ascend-910b3", 1))
+    mixed = center(
+        buckets=(bucket(nodes("g", 1)), bucket(nodes("a", 1), shape(B3))), image_prefixes=("hub/",)
+    )
+    (place,) = core([mixed], [job("a", alternatives=two)]).cycle(1.0).placed
+    assert place.alternative == 1
+    assert place.trace.refusals[0].reason == "SharingPolicy"
+
+
+def test_an_avoided_center_comes_back() -> None:
+    made = core([center()], [job("a", avoid=(Avoid("east", "NodeLost", 70.0),))])
+    assert not made.cycle(10.0).placed
+    assert made.wakes_at == 70.0
+    assert not made.cycle(69.0).placed
+    assert where(made.cycle(70.0).placed) == {"a": "east"}
+
+
+def test_a_center_whose_rules_change_is_asked_again() -> None:
+    one = center()
+    made = core([replace(one, closed="CenterCordoned")], [job("a")])
+    assert not made.cycle(1.0).placed
+    made.set_center(one)
+    assert made.cycle(2.0).placed
+
+
+def test_memory_is_named_when_it_is_short() -> None:
+    found = refusal(center(kind=shape(memory=GIB // 2)))
+    assert "too little memory" in found.message
+
+
+def test_words_are_those_of_the_api() -> None:
+    words = {value for name, value in vars(reasons).items() if name.isupper()}
+    assert words <= {str(reason) for reason in Reason}
