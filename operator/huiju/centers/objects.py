@@ -130,14 +130,19 @@ class PodClaim(msgspec.Struct, rename="camel", gc=False):
     resource_claim_template_name: str = ""
 
 
-class PodSpec(msgspec.Struct, rename="camel", gc=False):
-    """The part of a pod's spec that decides where it fits and what it holds."""
+class PodNeeds(msgspec.Struct, rename="camel", gc=False):
+    """The part of a pod's spec that says what it holds, and where."""
 
     containers: list[Container] = []
     init_containers: list[Container] = []
     resources: Resources | None = None
     overhead: Amounts | None = None
     node_name: str = ""
+
+
+class PodSpec(PodNeeds, rename="camel", gc=False):
+    """The part of a pod's spec that decides where it fits and how it runs."""
+
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
     scheduler_name: str = ""

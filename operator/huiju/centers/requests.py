@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from huiju.centers.objects import Amounts, PodSpec, Resources
+from huiju.centers.objects import Amounts, PodNeeds, Resources
 from huiju.centers.quantity import base_units
 from huiju.scheduling.model import CPU, MEMORY, PODS
 
@@ -18,7 +18,7 @@ SIDECAR = "Always"
 """Restart policy that makes an init container a sidecar."""
 
 
-def spec_requests(spec: PodSpec) -> dict[str, int]:
+def spec_requests(spec: PodNeeds) -> dict[str, int]:
     """The effective request of a pod in base units, with `pods: 1` and without zeros.
 
     Raises:
@@ -40,7 +40,7 @@ def spec_requests(spec: PodSpec) -> dict[str, int]:
     return made
 
 
-def _with_init(spec: PodSpec, running: dict[str, int]) -> dict[str, int]:
+def _with_init(spec: PodNeeds, running: dict[str, int]) -> dict[str, int]:
     """The peak over the start of the pod and its life."""
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}

@@ -81,12 +81,28 @@ class ResourceRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether pods say in an annotation which devices they got."""
 
 
+class DriverRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A driver of dynamic resource allocation whose devices are accelerators."""
+
+    driver: str
+    vendor: str
+    product: str
+    """Attribute that names the chip."""
+    confidence: str
+    source: str
+    part: str = ""
+    """Attribute that names the part of the chip that a device is."""
+    infix: str = ""
+    """What stands between the model and the part in a partition's model name."""
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: list[ModelRow]
     labels: dict[str, list[str]]
     chips: dict[str, list[ChipRow]]
     topologies: dict[str, Topology]
     resources: list[ResourceRow]
+    drivers: list[DriverRow]
 
 
 class Catalogue:
@@ -96,6 +112,7 @@ class Catalogue:
         table = msgspec.yaml.decode(text, type=_File)
         self.models: Mapping[str, ModelRow] = {row.name: row for row in table.models}
         self.resources: tuple[ResourceRow, ...] = tuple(table.resources)
+        self.drivers: Mapping[str, DriverRow] = {row.driver: row for row in table.drivers}
         self.labels: Mapping[str, list[str]] = table.labels
         self.topologies: Mapping[str, Topology] = table.topologies
         self._chips = {

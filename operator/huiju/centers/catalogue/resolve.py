@@ -89,6 +89,34 @@ class Resolver:
         made = replace(resolved.accelerator, resource=resource)
         return replace(resolved, accelerator=self._shared.setdefault(made, made))
 
+    def resolve_device(self, driver: str, attributes: Words, resource: str) -> Accelerator | None:
+        """What a device of dynamic resource allocation is, None if no accelerator that is known.
+
+        `attributes` are those of text; `resource` is the name under which it is counted.
+        """
+        row = self._table.drivers.get(driver)
+        if row is None:
+            return None
+        word = attributes.get(row.product, "").replace(" ", "-") or "unknown"
+        model = self._table.model_of(row.vendor, word) or _named(row.vendor, word)
+        known = self._table.models.get(model)
+        part = attributes.get(row.part, "") if row.part else ""
+        if part:
+            slices = re.match(r"([0-9]+)g\.", part)
+            fraction = Fraction(int(slices[1]), _SLICES_PER_GPU) if slices else None
+            made = _partition(_Chip(model, ()), known, row.infix, part, fraction).accelerator
+        else:
+            made = Accelerator(
+                model=model,
+                resource="",
+                unit=known.unit if known else UnitKind.DEVICE,
+                gflops=known.gflops if known else 0,
+                topology=known.topology if known else Topology.FLAT,
+                units_per_card=known.units_per_card if known else 1,
+            )
+        made = replace(made, resource=resource)
+        return self._shared.setdefault(made, made)
+
     # --- the owner's word --------------------------------------------------------------------
 
     def _override(self, resource: str, labels: Words) -> AcceleratorOverride | None:

@@ -1,0 +1,272 @@
+"""A center's inventory: which nodes have which accelerators, and what of them is free.
+
+Decides free units node by node: allocatable minus the effective requests of all pods there minus
+what the ledger keeps, on nodes that can take work. Pure: no clock, no network; time is passed in.
+Invariant: after any sequence of events the answers equal those computed from scratch from the
+nodes, pods and reservations that are left. An event costs O(1); the nodes that it touched are
+counted anew at the next question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from huiju.centers.buckets import BucketKey, Buckets
+from huiju.centers.catalogue import Resolver
+from huiju.centers.census import Census, Contribution
+from huiju.centers.counting import count, with_devices
+from huiju.centers.deviceobjects import DeviceClass, ResourceClaim, ResourceSlice
+from huiju.centers.dra import Devices, NodeDevices
+from huiju.centers.nodestate import (
+    VANISH_SECONDS,
+    NodeFacts,
+    Vanished,
+    read_node,
+    vanished,
+    with_held,
+)
+from huiju.centers.objects import Node
+from huiju.centers.podusage import PodUse, SensedPod, read_pod
+from huiju.centers.reservations import Ledger, Reservation
+from huiju.centers.summary import summary_of
+from huiju.scheduling.model import Bucket, NodeShape, vector
+
+__all__ = ["CenterInventory", "Reservation"]
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is known of a node name; pods may be there before or after the node itself."""
+
+    read: NodeFacts | None = None
+    """As its object told last."""
+    held: dict[str, Vanished] = field(default_factory=dict)
+    facts: NodeFacts | None = None
+    """With held devices and those of dynamic resource allocation."""
+    shape: NodeShape | None = None
+    devices: tuple[NodeDevices, ...] = ()
+    pods: dict[str, PodUse] = field(default_factory=dict)
+    key: BucketKey | None = None
+    contribution: Contribution | None = None
+
+
+class CenterInventory:
+    """The inventory of one center; single-threaded."""
+
+    def __init__(self, resolver: Resolver | None = None) -> None:
+        self.version = 0
+        """Rises whenever an answer may have changed."""
+        self._resolver = resolver or Resolver()
+        self._nodes: dict[str, _Node] = {}
+        self._pods: dict[str, PodUse] = {}
+        self._ledger = Ledger()
+        self._devices = Devices(self._resolver)
+        self._buckets = Buckets()
+        self._census = Census()
+        self._shapes: dict[NodeShape, NodeShape] = {}
+        self._dirty: set[str] = set()
+        self._holding: set[str] = set()
+        """Nodes with vanished devices that are still believed in."""
+
+    # --- events ------------------------------------------------------------------------------
+
+    def set_node(self, node: Node, now: float) -> None:
+        """A node appeared or changed; `now` in seconds on any steady clock."""
+        name = node.metadata.name
+        read = read_node(node, self._resolver)
+        state = self._nodes.setdefault(name, _Node())
+        if state.read is not None and state.read.uid != read.uid:
+            state.read, state.held = None, {}
+        if state.read == read:
+            return
+        before = state.read
+        if before is not None:
+            state.held = vanished(with_held(before, state.held), read, state.held, now)
+        state.read = read
+        self._reshape(name, state)
+
+    def drop_node(self, name: str) -> None:
+        """A node is gone; its pods linger until they are gone too, and count nowhere."""
+        state = self._nodes.get(name)
+        if state is None or state.read is None:
+            return
+        state.read, state.held = None, {}
+        self._reshape(name, state)
+
+    def set_pod(self, pod: SensedPod) -> None:
+        """A pod appeared or changed."""
+        self._use(pod.metadata.uid, read_pod(pod))
+
+    def drop_pod(self, uid: str) -> None:
+        """A pod is gone."""
+        self._use(uid, None)
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Keep units for a job's workers until its pods are bound; the same again is nothing."""
+        if self._ledger.reserve(reservation):
+            self.version += 1
+
+    def release(self, uid: str, epoch: int) -> None:
+        """Give a reservation back; its bound pods go on counting as pods."""
+        if self._ledger.release(uid, epoch):
+            self.version += 1
+
+    def set_slice(self, slice_: ResourceSlice) -> None:
+        """Devices of dynamic resource allocation were published or changed."""
+        self._devices.set_slice(slice_)
+        self._redevice()
+
+    def drop_slice(self, name: str) -> None:
+        """A slice is gone."""
+        self._devices.drop_slice(name)
+        self._redevice()
+
+    def set_claim(self, claim: ResourceClaim) -> None:
+        """A claim appeared or changed."""
+        self._devices.set_claim(claim)
+        self._redevice()
+
+    def drop_claim(self, uid: str) -> None:
+        """A claim is gone."""
+        self._devices.drop_claim(uid)
+        self._redevice()
+
+    def set_class(self, class_: DeviceClass) -> None:
+        """A device class appeared or changed."""
+        self._devices.set_class(class_)
+        self._redevice()
+
+    def drop_class(self, name: str) -> None:
+        """A device class is gone."""
+        self._devices.drop_class(name)
+        self._redevice()
+
+    def settle(self, now: float) -> float | None:
+        """Believe in devices that stayed away long enough; returns when to ask again, if ever."""
+        due: list[float] = []
+        for name in list(self._holding):
+            state = self._nodes[name]
+            left = {r: v for r, v in state.held.items() if now < v.since + VANISH_SECONDS}
+            due.extend(v.since + VANISH_SECONDS for v in left.values())
+            if left != state.held:
+                state.held = left
+                self._reshape(name, state)
+        return min(due, default=None)
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Nodes with accelerators that can take work, grouped; the same object until a change."""
+        self._recount()
+        return self._buckets.all()
+
+    def census(self) -> Census:
+        """The sums over all nodes; to be read at once and not kept."""
+        self._recount()
+        return self._census
+
+    def summary(self) -> dict[str, Any]:
+        """The status fields of the ComputeCenter that tell of nodes and accelerators."""
+        return summary_of(self.census())
+
+    def held_units(self, model: str) -> int:
+        """Units of a model that federated jobs hold or that are reserved for them."""
+        census = self.census()
+        return sum(census.tallies[key].federated for key in census.keys_of_model(model))
+
+    def model_labels(self, model: str, resource: str) -> dict[str, str]:
+        """Node labels that single out the model among the nodes of one resource name."""
+        return self.census().labels_of((model, resource))
+
+    def resource_of(self, model: str) -> str | None:
+        """The resource name under which the center has most of a model, None if it has none."""
+        census = self.census()
+        keys = list(census.keys_of_model(model))
+        if not keys:
+            return None
+        return max(keys, key=lambda key: (census.tallies[key].allocatable, key))[1]
+
+    def gflops_per_unit(self, model: str, resource: str) -> int:
+        """Normalized compute of one unit, 0 if the center has no such accelerator."""
+        kind = self.census().kind((model, resource))
+        return kind.gflops if kind is not None else 0
+
+    # --- keeping in step ---------------------------------------------------------------------
+
+    def _use(self, uid: str, use: PodUse | None) -> None:
+        before = self._pods.get(uid)
+        if before == use:
+            return
+        self.version += 1
+        if before is not None:
+            del self._pods[uid]
+            del self._nodes[before.node].pods[uid]
+            self._dirty.add(before.node)
+            if before.owner is not None:
+                self._ledger.unbind(before.owner, before.node)
+        if use is not None:
+            self._pods[uid] = use
+            self._nodes.setdefault(use.node, _Node()).pods[uid] = use
+            self._dirty.add(use.node)
+            if use.owner is not None:
+                self._ledger.bind(use.owner, use.node)
+
+    def _redevice(self) -> None:
+        for name in self._devices.take_changed():
+            self._reshape(name, self._nodes.setdefault(name, _Node()))
+
+    def _reshape(self, name: str, state: _Node) -> None:
+        """Derive what pods do not change."""
+        self.version += 1
+        self._dirty.add(name)
+        if state.held:
+            self._holding.add(name)
+        else:
+            self._holding.discard(name)
+        state.facts = state.shape = None
+        state.devices = ()
+        if state.read is None:
+            return
+        facts = with_held(state.read, state.held)
+        # A resource that a plugin serves is counted there, even if slices show the same devices.
+        state.devices = tuple(
+            found
+            for found in self._devices.on(name)
+            if not found.resource or facts.allocatable.get(found.resource, 0) == 0
+        )
+        state.facts = facts = with_devices(facts, state.devices)
+        shape = facts.shape()
+        state.shape = self._shapes.setdefault(shape, shape)
+
+    def _recount(self) -> None:
+        self._dirty |= self._ledger.settle()
+        for name in self._dirty:
+            self._recount_node(name)
+        self._dirty.clear()
+        if len(self._shapes) > 2 * len(self._nodes) + 64:
+            used = {id(s.shape): s.shape for s in self._nodes.values() if s.shape is not None}
+            self._shapes = {shape: shape for shape in used.values()}
+
+    def _recount_node(self, name: str) -> None:
+        state = self._nodes.get(name)
+        if state is None:
+            return
+        if state.key is not None:
+            self._buckets.remove(state.key, name)
+            state.key = None
+        if state.contribution is not None:
+            self._census.take_back(state.contribution)
+            state.contribution = None
+        if state.facts is None or state.shape is None:
+            if not state.pods:
+                del self._nodes[name]
+            return
+        counted = count(
+            state.facts, state.pods.values(), state.devices, self._ledger.reserved_on(name)
+        )
+        state.contribution = counted.contribution
+        self._census.add(counted.contribution)
+        if state.facts.schedulable and state.facts.accelerators:
+            state.key = BucketKey(state.shape, vector(counted.free), counted.free_devices)
+            self._buckets.add(state.key, name)

@@ -1,0 +1,153 @@
+"""What a node has and whether it can take work.
+
+Decides readiness, taints, labels worth keeping, and what each extended resource is. A device count
+that drops to zero is held for a while: a plugin that restarts has not taken the cards away.
+Invariant: pure; the same node, resolver and held devices give equal facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from huiju.centers.catalogue import Resolved, Resolver
+from huiju.centers.objects import Node
+from huiju.centers.requests import amounts
+from huiju.scheduling.model import NodeShape, Taint, vector
+
+VANISH_SECONDS: Final = 120.0
+"""So long a device count of zero is not believed; plugins restart and upgrade faster."""
+_HARD: Final = frozenset({"NoSchedule", "NoExecute"})
+_LABELS_OF_ONE_NODE: Final = frozenset(
+    {
+        "kubernetes.io/hostname",
+        "nvidia.com/gfd.timestamp",
+        "topology.hostpath.csi/node",
+        "alpha.kubernetes.io/provided-node-ip",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node as the inventory counts it; amounts in base units."""
+
+    uid: str
+    ready: bool
+    schedulable: bool
+    """Ready, not cordoned, not being deleted, and no virtual node."""
+    virtual: bool
+    """A gateway to elsewhere, whose capacity is no hardware of the center."""
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    accelerators: Mapping[str, Resolved]
+    """By resource name."""
+    custom: frozenset[str]
+    """Extended resources that are no accelerators."""
+    labels: tuple[tuple[str, str], ...]
+    taints: tuple[Taint, ...]
+    withheld: frozenset[str] = frozenset()
+    """Accelerators that vanished so lately that they count as present but not as free."""
+
+    def shape(self) -> NodeShape:
+        """What the node has in common with others."""
+        return NodeShape(
+            accelerators=tuple(
+                resolved.accelerator for _, resolved in sorted(self.accelerators.items())
+            ),
+            allocatable=vector(self.allocatable),
+            labels=self.labels,
+            taints=self.taints,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Devices of a node that went away, as they were before."""
+
+    since: float
+    capacity: int
+    allocatable: int
+    resolved: Resolved
+
+
+def read_node(node: Node, resolver: Resolver) -> NodeFacts:
+    """The facts of a node as its object tells them.
+
+    Raises:
+        ValueError: an amount is no quantity.
+    """
+    meta = node.metadata
+    labels = meta.labels or {}
+    annotations = meta.annotations or {}
+    virtual = labels.get("type") == "virtual-kubelet"
+    ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+    capacity = amounts(node.status.capacity)
+    allocatable = amounts(node.status.allocatable)
+    accelerators: dict[str, Resolved] = {}
+    custom = []
+    for name, units in capacity.items():
+        if not is_extended(name):
+            continue
+        resolved = resolver.resolve(name, labels, annotations, units)
+        if resolved is None:
+            custom.append(name)
+        elif units > 0:
+            accelerators[name] = resolved
+    taints = {Taint(t.key, t.value, t.effect) for t in node.spec.taints or () if t.effect in _HARD}
+    return NodeFacts(
+        uid=meta.uid,
+        ready=ready,
+        schedulable=ready
+        and not (node.spec.unschedulable or meta.deletion_timestamp is not None or virtual),
+        virtual=virtual,
+        capacity=capacity,
+        allocatable=allocatable,
+        accelerators={} if virtual else accelerators,
+        custom=frozenset(custom),
+        labels=tuple(sorted((k, v) for k, v in labels.items() if _shared(k, v, meta.name))),
+        taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
+    )
+
+
+def is_extended(resource: str) -> bool:
+    """Whether a resource name is an extended one, which device plugins and owners advertise."""
+    return "/" in resource and not resource.startswith("kubernetes.io/")
+
+
+def _shared(key: str, value: str, node: str) -> bool:
+    return key not in _LABELS_OF_ONE_NODE and value != node
+
+
+def vanished(
+    before: NodeFacts, after: NodeFacts, held: Mapping[str, Vanished], now: float
+) -> dict[str, Vanished]:
+    """The devices to hold on to after a change; `before` is what was counted until now."""
+    kept: dict[str, Vanished] = {}
+    for name, resolved in before.accelerators.items():
+        had = before.allocatable.get(name, 0)
+        if had <= 0 or after.allocatable.get(name, 0) > 0:
+            continue
+        kept[name] = held.get(name) or Vanished(now, before.capacity.get(name, 0), had, resolved)
+    return kept
+
+
+def with_held(facts: NodeFacts, held: Mapping[str, Vanished]) -> NodeFacts:
+    """The facts with held devices put back, withheld from new work."""
+    if not held:
+        return facts
+    return replace(
+        facts,
+        capacity={**facts.capacity, **{name: gone.capacity for name, gone in held.items()}},
+        allocatable={
+            **facts.allocatable,
+            **{name: gone.allocatable for name, gone in held.items()},
+        },
+        accelerators={
+            **facts.accelerators,
+            **{name: gone.resolved for name, gone in held.items()},
+        },
+        custom=facts.custom - held.keys(),
+        withheld=frozenset(held),
+    )
