@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from lab.cluster import Cluster, destroy
 from lab.kwokctl import ClusterSpec, Component, Ports
@@ -30,6 +31,7 @@ from lab.progress import Progress, minutes
 
 _RECORD: Final = "lab.json"
 _KEPT: Final = "kept"
+_LOCKS: Final = 256
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
 _reapers: Final[dict[Path, subprocess.Popen[bytes]]] = {}
 
@@ -236,8 +238,12 @@ def _needed(folder: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lab's lock; the file stays, since deleting a lock file lets two hold it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as file:
+    """Hold the lab's lock, one of a fixed number.
+
+    The files stay: deleting a lock file would let two processes hold it.
+    """
+    locks = lab_home() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{crc32(folder.name.encode()) % _LOCKS:03}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

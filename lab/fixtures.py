@@ -22,7 +22,7 @@ import yaml
 
 from huiju.kube.client import Client
 from huiju.kube.errors import ApiStatus, NotFound
-from huiju.kube.resources import CRDS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
+from huiju.kube.resources import CRDS, JOBS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
 from lab import federation
 from lab.cluster import Cluster
 from lab.federation import Lab
@@ -178,16 +178,17 @@ async def install_crds(cluster: Cluster) -> None:
 
 
 async def clean(cluster: Cluster) -> None:
-    """Remove every node, pod and namespace that is not the system's; returns when they are gone."""
+    """Remove nodes, jobs, pods and namespaces that are not the system's.
+
+    Returns when all but the empty namespaces are gone; those end by themselves a few seconds later.
+    """
     async with await cluster.client() as client:
-        spaces = (await client.list_all(NAMESPACES)).items
-        for space in spaces:
+        for job in (await client.list_all(JOBS)).items:
+            meta = job["metadata"]
+            await _gone_ok(client.delete(JOBS, meta["name"], meta["namespace"]))
+        for space in (await client.list_all(NAMESPACES)).items:
             if space["metadata"]["name"] not in _NAMED_BY_SYSTEM:
                 await _gone_ok(client.delete(NAMESPACES, space["metadata"]["name"]))
-        # Pods of lost nodes and with bad fates would never end by themselves.
-        for pod in (await client.list_all(PODS)).items:
-            meta = pod["metadata"]
-            await _gone_ok(client.delete(PODS, meta["name"], meta["namespace"], grace=0))
         for node in (await client.list_all(NODES)).items:
             await _gone_ok(client.delete(NODES, node["metadata"]["name"]))
         await _until(lambda: _empty(client))
@@ -270,9 +271,13 @@ async def _established(client: Client, name: str) -> bool:
 
 
 async def _empty(client: Client) -> bool:
-    spaces = {item["metadata"]["name"] for item in (await client.list_all(NAMESPACES)).items}
-    nodes = (await client.list_all(NODES)).items
-    return not nodes and spaces <= _NAMED_BY_SYSTEM
+    """Whether no node, job and pod is left; pods that nothing would end are ended."""
+    pods = (await client.list_all(PODS)).items
+    for pod in pods:
+        meta = pod["metadata"]
+        await _gone_ok(client.delete(PODS, meta["name"], meta["namespace"], grace=0))
+    left = [await client.list_all(kind) for kind in (NODES, JOBS)]
+    return not pods and not any(page.items for page in left)
 
 
 async def _gone_ok(work: Awaitable[None]) -> None:
