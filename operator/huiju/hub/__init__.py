@@ -1,1 +1,1 @@
-"""The hub: watches jobs, queues and centers, runs the cycle, commits decisions, follows the work."""
+"""The hub: watches jobs, queues and centers, runs the cycle, commits, follows the work."""

@@ -31,9 +31,7 @@ Key = tuple[object, ...]
 class Acceptance:
     """Judges jobs; remembers the verdict of each distinct template."""
 
-    def __init__(
-        self, queues: Callable[[str], ComputeQueueSpec | None], trial: Trial
-    ) -> None:
+    def __init__(self, queues: Callable[[str], ComputeQueueSpec | None], trial: Trial) -> None:
         self._queues = queues
         self._trial = trial
         self._tried: OrderedDict[Key, None] = OrderedDict()

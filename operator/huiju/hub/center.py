@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from huiju.api.center import ComputeCenterSpec
+from huiju.api.center import AcceleratorStatus, ComputeCenterSpec
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.inventory import Reservation
@@ -22,8 +22,8 @@ from huiju.centers.policy import center_view
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
-from huiju.hub.settings import HubSettings
 from huiju.hub.leadership import LeaderClient
+from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized
@@ -190,6 +190,13 @@ class CenterRuntime:
         """Normalized compute of one unit; 0 while the center has no such node."""
         return self._sensor.inventory.gflops_per_unit(model, resource) if self._sensor else 0
 
+    def units(self) -> list[AcceleratorStatus]:
+        """The accelerators by model, empty while nothing is known."""
+        if self._sensor is None:
+            return []
+        rows = self._sensor.inventory.summary()["accelerators"]
+        return [AcceleratorStatus.model_validate(row) for row in rows]
+
     # --- life --------------------------------------------------------------------------------
 
     def respec(self, spec: ComputeCenterSpec) -> bool:
@@ -218,9 +225,7 @@ class CenterRuntime:
                     "(kubectl huiju join does) or look at the account in the center.",
                 )
             except* (KubeError, TimeoutError, OSError) as errors:
-                self._stand(
-                    None, Reason.CENTER_UNREACHABLE, f"No answer: {_first(errors)}"
-                )
+                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {_first(errors)}")
             except* Exception as errors:
                 # A bug in one center's tasks must not end the hub; it is logged and retried.
                 log.exception("center failed", extra={"center": self.name}, exc_info=errors)

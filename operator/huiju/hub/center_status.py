@@ -105,7 +105,14 @@ def status_of(
     if site.sensor is not None and site.synced:
         fields.update(site.sensor.inventory.summary())
     else:
-        for name in ("nodes", "summary", "accelerators", "customResources", "buckets"):
+        for name in (
+            "nodes",
+            "summary",
+            "accelerators",
+            "customResources",
+            "buckets",
+            "bucketsOmitted",
+        ):
             if name in before:
                 fields[name] = before[name]
     return fields

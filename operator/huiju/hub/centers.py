@@ -103,9 +103,9 @@ class Centers:
             self._restart(record)
         record.generation = int(meta.get("generation") or 0)
         record.status = status
-        record.allow_orphans = (
-            (meta.get("annotations") or {}).get(ANNOTATION_ALLOW_ORPHAN_REMOVAL) == "true"
-        )
+        record.allow_orphans = (meta.get("annotations") or {}).get(
+            ANNOTATION_ALLOW_ORPHAN_REMOVAL
+        ) == "true"
         self._dirty.add(name)
 
     def remove(self, name: str) -> None:

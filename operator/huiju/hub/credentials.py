@@ -57,9 +57,7 @@ async def read_kubeconfig(client: Client, ref: SecretRef) -> Credentials:
     try:
         return from_secret_bytes(base64.b64decode(encoded, validate=True))
     except KubeconfigRefused as refusal:
-        raise CredentialProblem(
-            Reason.CREDENTIAL_REFUSED, f"{where}: {refusal.message}"
-        ) from None
+        raise CredentialProblem(Reason.CREDENTIAL_REFUSED, f"{where}: {refusal.message}") from None
     except binascii.Error:
         raise CredentialProblem(
             Reason.CREDENTIAL_INVALID, f"{where}: key {ref.key!r} is not base64"

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from huiju.hub.settings import HubSettings
@@ -52,6 +52,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._dirty: set[str] = set()
         self._times: list[float] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = inf
         self._commits = asyncio.Semaphore(settings.commit_concurrency)
 
     def wake(self) -> None:
@@ -60,13 +62,23 @@ class Dispatcher:
 
     def wake_at(self, when: float) -> None:
         """Something becomes possible at `when` (seconds since the epoch)."""
-        if not self._times or when < self._times[0]:
-            self._wake_soon(when)
         heapq.heappush(self._times, when)
+        if when == self._times[0]:
+            self._wake_soon(when)
 
     def _wake_soon(self, when: float) -> None:
+        """Set the one timer, unless it rings earlier already."""
+        if self._timer is not None and not self._timer.cancelled():
+            if self._rings <= when:
+                return
+            self._timer.cancel()
         delay = max(0.0, when - time.time()) + 0.001
-        asyncio.get_running_loop().call_later(delay, self._wake.set)
+        self._rings = when
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake.set()
 
     def center_changed(self, name: str) -> None:
         """The center's inventory or state has changed."""
@@ -121,8 +133,9 @@ class Dispatcher:
     def _arm(self, now: float) -> None:
         while self._times and self._times[0] <= now:
             heapq.heappop(self._times)
-        if self._times:
-            self._wake_soon(self._times[0])
+        due = min(self._times[0] if self._times else inf, self.core.wakes_at)
+        if due < inf:
+            self._wake_soon(max(due, now))
 
     async def _commit(self, decision: Place) -> None:
         async with self._commits:
@@ -149,5 +162,3 @@ class Hooks(Protocol):
 
     async def commit(self, decision: Place) -> None:
         """Make a decision durable and dispatch it; gives the reservation back on failure."""
-
-

@@ -38,7 +38,8 @@ class LeaderClient(Client):
             raise NotLeading("this hub does not hold its Lease")
 
     async def _write(self, *args: Any, **kwargs: Any) -> Any:
-        self._check()
+        if not kwargs.get("dry_run"):
+            self._check()
         return await super()._write(*args, **kwargs)
 
     async def delete(self, res: Resource, name: str, *args: Any, **kwargs: Any) -> None:

@@ -91,9 +91,7 @@ def kind_of(reason: Reason) -> Failure:
     return _KIND_OF_STOP.get(reason, Failure.INFRASTRUCTURE)
 
 
-def decide(
-    job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: HubSettings
-) -> Plan:
+def decide(job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: HubSettings) -> Plan:
     """What is due for `job` now."""
     status = transitions.observed(job.status, job.metadata.generation)
     if transitions.finished(status):
@@ -109,9 +107,7 @@ def decide(
             return _with_placement(job, status, status.placement, seen, now, settings)
 
 
-def _after_the_end(
-    job: JobObject, status: JobStatus, now: float, settings: HubSettings
-) -> Plan:
+def _after_the_end(job: JobObject, status: JobStatus, now: float, settings: HubSettings) -> Plan:
     stay = max(parse_duration(job.spec.ttl_after_finished), settings.tombstone_seconds)
     due = seconds(status.finished_at) + stay
     if now >= due:
@@ -140,26 +136,38 @@ def _with_placement(
     settings: HubSettings,
 ) -> Plan:
     observed = seen.observed
-    if observed is not None and observed.state is State.SUCCEEDED:
-        # Success counts even if the user asked to stop meanwhile: the work is done.
-        return Plan(transitions.succeeded(status, observed, now))
-    unwanted = _unwanted(job)
-    if observed is None or observed.state is State.GONE:
+    if observed is None:
         return _workload_missing(job, status, seen, now, settings)
     match observed.state:
+        case State.SUCCEEDED:
+            # Success counts even if the user asked to stop meanwhile: the work is done.
+            return Plan(transitions.succeeded(status, observed, now))
+        case State.GONE:
+            return _workload_missing(job, status, seen, now, settings)
         case State.SUSPENDED:
             return _stopped(job, status, observed, now, settings)
         case State.FAILED:
             return _failed(job, status, observed, now, settings)
-        case State.PENDING | State.RUNNING if unwanted is not None:
-            return Plan(status, Action.STOP, *unwanted)
-        case State.PENDING | State.RUNNING if observed.failure is not None:
-            reason = observed.reason or Reason.EVICTED
-            return Plan(status, Action.STOP, reason, observed.message)
-        case State.PENDING:
-            return Plan(transitions.reachable_again(status, now), again=_deadline(job, placement))
-        case State.RUNNING:
-            return Plan(transitions.running(status, observed, now))
+        case State.PENDING | State.RUNNING:
+            return _alive(job, status, placement, observed, now)
+
+
+def _alive(
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    observed: Observation,
+    now: float,
+) -> Plan:
+    unwanted = _unwanted(job)
+    if unwanted is not None:
+        return Plan(status, Action.STOP, *unwanted)
+    if observed.failure is not None:
+        reason = observed.reason or Reason.EVICTED
+        return Plan(status, Action.STOP, reason, observed.message)
+    if observed.state is State.RUNNING:
+        return Plan(transitions.running(status, observed, now))
+    return Plan(transitions.reachable_again(status, now), again=_deadline(job, placement))
 
 
 def _unwanted(job: JobObject) -> tuple[Reason, str] | None:
@@ -232,9 +240,7 @@ def _requeue(
     settings: HubSettings,
 ) -> Plan:
     failure = kind_of(reason)
-    return Plan(
-        transitions.attempt_failed(status, failure, reason, message, now, settings)
-    )
+    return Plan(transitions.attempt_failed(status, failure, reason, message, now, settings))
 
 
 def _deadline(job: JobObject, placement: PlacementStatus) -> float:

@@ -42,9 +42,7 @@ def judge(
     """
     everything = list(held)
     witnessed = tuple(h for h in everything if h.job_uid in deleted and h.job_uid not in known)
-    surprising = tuple(
-        h for h in everything if h.job_uid not in known and h.job_uid not in deleted
-    )
+    surprising = tuple(h for h in everything if h.job_uid not in known and h.job_uid not in deleted)
     limit = max(settings.orphan_mass, int(len(everything) * settings.orphan_mass_share))
     if len(surprising) <= limit or allowed:
         return Finding((*witnessed, *surprising), mass=False)

@@ -85,9 +85,7 @@ class Population:
         site = self._sites.get(decision.center)
         if site is None:
             return
-        self._holding[uid] = Holding(
-            decision.center, epoch, decision.job.queue, decision.gflops
-        )
+        self._holding[uid] = Holding(decision.center, epoch, decision.job.queue, decision.gflops)
         site.reserve(Reservation(uid, epoch, decision.request, decision.assignments))
 
     def committed(self, job: JobObject, decision: Place) -> None:

@@ -20,14 +20,14 @@ from huiju.hub.announce import Announcer
 from huiju.hub.commit import Committer, Result
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
-from huiju.hub.lifecycle import Action, Plan, Seen, decide, kind_of
+from huiju.hub.lifecycle import Action, Plan, decide, kind_of
 from huiju.hub.objects import JobObject
 from huiju.hub.population import Population
 from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
 from huiju.hub.waits import Waits
-from huiju.kube.errors import ApiStatus, Conflict, KubeError, NotFound, Transient
+from huiju.kube.errors import Conflict, KubeError, Transient
 from huiju.kube.workqueue import WorkQueue
 from huiju.scheduling.model import Place, Preempt
 

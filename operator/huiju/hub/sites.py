@@ -103,5 +103,3 @@ class Sites:
         """The job is gone."""
         for epoch in range(1, epochs + 1):
             self._made.discard((uid, epoch))
-
-

@@ -235,9 +235,7 @@ def attempt_failed(
                 retry_at=stamp(now + _backoff(base.application_failures, settings)),
             )
         case Failure.PLACEMENT:
-            gone = tuple(
-                a for a in base.avoid if seconds(a.until) > now and a.center != center
-            )
+            gone = tuple(a for a in base.avoid if seconds(a.until) > now and a.center != center)
             avoided = AvoidedCenter(
                 center=center, reason=reason, until=stamp(now + settings.avoid_seconds)
             )

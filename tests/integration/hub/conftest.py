@@ -18,9 +18,7 @@ NODES = 2
 
 
 @pytest.fixture
-async def world(
-    hub: Cluster, centers: tuple[Cluster, ...], namespace: str
-) -> AsyncIterator[World]:
+async def world(hub: Cluster, centers: tuple[Cluster, ...], namespace: str) -> AsyncIterator[World]:
     """Two Ascend centers and an NVIDIA one, each with two nodes of eight cards."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(await hub.client())

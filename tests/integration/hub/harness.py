@@ -15,12 +15,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from huiju.centers import names
 from huiju.hub.hub import Hub
 from huiju.hub.leadership import LeaderClient
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.errors import NotFound
-from huiju.kube.resources import CROSS_REGION_JOBS, JOBS, NAMESPACES, PODS
+from huiju.kube.resources import (
+    COMPUTE_CENTERS,
+    CROSS_REGION_JOBS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+)
 from huiju.telemetry.metrics import HubMetrics
 from lab.cluster import Cluster
 from lab.fates import pod_annotations
@@ -156,6 +163,40 @@ class World:
         """Wait for a reason."""
         return await self.until(name, lambda status: status.get("reason") == reason, seconds)
 
+    async def edit_center(self, name: str, **spec: Any) -> None:
+        """Change fields of a ComputeCenter's spec."""
+        await self.client.patch(COMPUTE_CENTERS, name, {"spec": spec})
+
+    async def annotate_center(self, name: str, key: str, value: str) -> None:
+        """Annotate a ComputeCenter."""
+        await self.client.patch(COMPUTE_CENTERS, name, {"metadata": {"annotations": {key: value}}})
+
+    async def center(self, name: str) -> Fields:
+        """A ComputeCenter as stored."""
+        return await self.client.get(COMPUTE_CENTERS, name)
+
+    async def until_center(
+        self, name: str, check: Callable[[Fields], bool], seconds: float = PATIENCE
+    ) -> Fields:
+        """Wait until a center's status passes; fails with the last one seen."""
+        end = time.monotonic() + seconds
+        while True:
+            status: Fields = (await self.center(name)).get("status") or {}
+            if check(status):
+                return status
+            if time.monotonic() > end:
+                raise AssertionError(f"{name} after {seconds} s: {status}")
+            await asyncio.sleep(0.05)
+
+    async def workload_name(self, job: Fields) -> tuple[str, str]:
+        """Name and namespace that the first workload of a job gets."""
+        meta = job["metadata"]
+        hub_id = await hub_id_of(self.client)
+        return (
+            names.workload_name(meta["name"], meta["uid"], 1),
+            names.center_namespace(hub_id, meta["namespace"], {}),
+        )
+
     # --- as an observer ----------------------------------------------------------------------
 
     async def workloads(self, job: str = "") -> list[tuple[str, Fields]]:
@@ -173,7 +214,7 @@ class World:
         found = []
         for center, client in self.center_clients.items():
             for item in (await client.list_all(PODS, labels=f"huiju.dev/job-name={job}")).items:
-                found.append((center, item))
+                found.append((center, item))  # noqa: PERF401
         return found
 
     async def until_gone(self, seconds: float = PATIENCE) -> None:
@@ -209,7 +250,8 @@ def job_body(
     **spec: Any,
 ) -> Fields:
     """A job that runs for a second on one node, unless told otherwise."""
-    annotations = pod_annotations(**({"run_for": "1s"} | (fate or {})))
+    chosen: Fields = {"run_for": "1s"} | (fate or {})
+    annotations = pod_annotations(**chosen)
     return {
         "apiVersion": CROSS_REGION_JOBS.api_version,
         "kind": CROSS_REGION_JOBS.kind,

@@ -1,0 +1,92 @@
+"""What a job is told before it waits, and what a center's owner may refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from huiju.kube.resources import COMPUTE_CENTERS
+from lab import joining
+from tests.integration.hub.harness import Fields, World, running
+
+
+async def refused(world: World, name: str, reason: str, **spec: object) -> str:
+    """Submit and return the message of the refusal."""
+    await world.submit(name, **spec)
+    status = await world.until_reason(name, reason)
+    accepted: Fields = next(c for c in status["conditions"] if c["type"] == "Accepted")
+    assert accepted["status"] == "False"
+    assert accepted["message"] == status["message"]
+    return str(status["message"])
+
+
+async def test_an_unknown_queue_is_named_with_the_cure(world: World) -> None:
+    async with running(world.hub):
+        message = await refused(world, "lost", "UnknownQueue", queue="nowhere")
+        assert "'nowhere'" in message
+        assert "kubectl get computequeues" in message
+        await joining.queue(world.client, "nowhere")
+        await world.until_phase("lost", "Succeeded")
+
+
+async def test_a_queue_keeps_other_namespaces_out(world: World) -> None:
+    await joining.queue(world.client, "private", namespaces=["team-a"])
+    async with running(world.hub):
+        message = await refused(world, "stranger", "NamespaceNotAllowed", queue="private")
+    assert "team-a" in message
+
+
+async def test_a_template_that_no_server_takes_is_refused_in_the_servers_words(
+    world: World,
+) -> None:
+    container = {"name": "train", "image": "i", "volumeMounts": [{"name": "x", "mountPath": "/x"}]}
+    async with running(world.hub):
+        message = await refused(
+            world, "mount", "InvalidTemplate", template={"spec": {"containers": [container]}}
+        )
+    assert "volumeMounts" in message
+    assert "Not found" in message
+
+
+async def test_a_missing_secret_that_should_travel_is_named(world: World) -> None:
+    async with running(world.hub):
+        message = await refused(
+            world, "carry", "CarriedObjectMissing", carry={"secrets": ["token"]}
+        )
+    assert "token" in message
+    assert "spec.carry.secrets" in message
+
+
+@pytest.mark.parametrize(
+    ("sharing", "reason"),
+    [
+        ({"namespaces": ["only-me"]}, "SharingPolicy"),
+        ({"maxSharePercent": 0}, "SharingLimit"),
+        ({"imagePrefixes": ["registry.owner/"]}, "SharingPolicy"),
+    ],
+)
+async def test_the_owner_says_what_the_federation_may_do(
+    world: World, sharing: Fields, reason: str
+) -> None:
+    await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"sharing": sharing}})
+    async with running(world.hub) as hub:
+        await world.submit("guest", model="nvidia-h100-sxm")
+        await world.until("guest", lambda s: s.get("phase") == "Queued" and bool(s.get("message")))
+        uid = (await world.job("guest"))["metadata"]["uid"]
+        explained = hub.core.explain(uid, 0.0)
+        assert explained is not None
+        why = {refusal.center: refusal.reason for refusal in explained.trace.refusals}
+        assert why["north"] == reason
+        await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"sharing": None}})
+        await world.until_phase("guest", "Succeeded")
+
+
+async def test_a_cordoned_center_takes_nothing_new(world: World) -> None:
+    await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"cordoned": True}})
+    async with running(world.hub):
+        await world.submit("wait", model="nvidia-h100-sxm")
+        status = await world.until(
+            "wait", lambda s: s.get("phase") == "Queued" and "ordon" in s.get("message", "")
+        )
+        assert status.get("placement") is None
+        await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"cordoned": False}})
+        await world.until_phase("wait", "Succeeded")

@@ -1,0 +1,108 @@
+"""A hub that dies between any two writes: the next one finishes the work, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lab.fates import Fate
+from tests.integration.hub.harness import Leash, World, running
+
+
+@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("workers", [1, 2], ids=["single", "gang"])
+async def test_a_job_survives_a_crash_after_any_write(
+    world: World, workers: int, writes: int
+) -> None:
+    leash = Leash(allowed=writes)
+    await world.submit("job", workers=workers, per_worker=8)
+    async with running(world.hub, leash):
+        async with asyncio.timeout(40):
+            await leash.spent.wait()
+    async with running(world.hub):
+        done = await world.until_phase("job", "Succeeded")
+        assert done["epoch"] == 1, "the first placement was kept"
+        workloads = await world.workloads("job")
+        assert len(workloads) == 1, "one workload, in one center"
+        await world.delete("job")
+        await world.until_gone()
+
+
+@pytest.mark.parametrize("writes", [4, 5, 6, 7])
+async def test_a_crash_on_the_way_to_a_second_attempt_runs_no_epoch_twice(
+    world: World, writes: int
+) -> None:
+    leash = Leash(allowed=writes)
+    await world.submit(
+        "again",
+        fate={"fate": Fate.FAIL, "exit_code": 1, "after": "0.1s", "epoch": 1},
+        retry={"maxAttempts": 2},
+    )
+    async with running(world.hub, leash):
+        async with asyncio.timeout(40):
+            await leash.spent.wait()
+    async with running(world.hub):
+        done = await world.until_phase("again", "Succeeded")
+        assert done["epoch"] == 2
+        assert done["applicationFailures"] == 1
+        epochs = sorted(
+            w["metadata"]["labels"]["huiju.dev/epoch"] for _, w in await world.workloads("again")
+        )
+        assert epochs == ["1", "2"]
+
+
+async def test_writes_of_a_whole_life_are_four_and_one_to_clean_up(world: World) -> None:
+    async with running(world.hub):
+        # The namespace in the center and the dry run of the template are made once.
+        await world.submit("first", fate={"run_for": "1s"})
+        first = await world.until_phase("first", "Succeeded")
+        await world.submit("unlike", fate={"run_for": "1.5s"})
+        await world.until_phase("unlike", "Succeeded")
+    leash = Leash()
+    async with running(world.hub, leash):
+        await world.submit(
+            "counted",
+            fate={"run_for": "2s"},
+            placement={"centers": [first["placement"]["center"]]},
+        )
+        done = await world.until_phase("counted", "Succeeded")
+        assert done["placement"]["center"] == first["placement"]["center"]
+        assert leash.made == 4, leash.log
+        for name in ("first", "unlike", "counted"):
+            await world.delete(name)
+        await world.until_gone()
+        assert leash.made == 4 + 3, "one removal for each job"
+
+
+async def test_a_job_deleted_while_the_hub_was_away_is_removed_from_its_center(
+    world: World,
+) -> None:
+    async with running(world.hub):
+        await world.submit("orphan", fate={"run_for": "120s"})
+        await world.until_phase("orphan", "Running")
+    await world.delete("orphan")
+    assert await world.workloads("orphan")
+    async with running(world.hub):
+        await world.until_gone()
+
+
+async def test_a_mass_of_seeming_orphans_stops_the_removal_and_tells(world: World) -> None:
+    async with running(world.hub):
+        names = [f"mass-{number}" for number in range(4)]
+        for name in names:
+            await world.submit(
+                name, model="nvidia-h100-sxm", per_worker=2, fate={"run_for": "120s"}
+            )
+        for name in names:
+            await world.until_phase(name, "Running")
+    for name in names:
+        await world.delete(name)
+    async with running(world.hub, orphan_mass=2):
+        center = await world.until_center(
+            "north", lambda s: "MassOrphans" in str(s.get("conditions"))
+        )
+        assert "allow-orphan-removal" in str(center["conditions"])
+        assert len(await world.workloads()) == 4
+        await world.annotate_center("north", "huiju.dev/allow-orphan-removal", "true")
+        await world.until_gone()
