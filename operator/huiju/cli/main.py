@@ -26,6 +26,7 @@ def build_parser(configured: Sequence[str] | None = None) -> argparse.ArgumentPa
     """The parser; only the verbs in `configured` (None: all) get their own arguments."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
+        allow_abbrev=False,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -34,10 +35,13 @@ def build_parser(configured: Sequence[str] | None = None) -> argparse.ArgumentPa
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for name, entry in VERBS.items():
         if configured is not None and name not in configured:
-            verbs.add_parser(name, help=entry.help, add_help=False)
+            verbs.add_parser(name, help=entry.help, add_help=False, allow_abbrev=False)
             continue
         sub = verbs.add_parser(
-            name, help=entry.help, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=entry.help,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.description = entry.help[0].upper() + entry.help[1:] + "."
         entry.load(name).configure(sub)
