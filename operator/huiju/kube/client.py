@@ -72,7 +72,7 @@ class Client(Reader):
         dry_run: bool = False,
         type: type[T] | None = None,
     ) -> T:
-        """POST an object; `dry_run` lets every check run and stores nothing."""
+        """POST an object; `dry_run` checks everything, unknown fields too, and stores nothing."""
         return await self._write(
             "POST", "create", res, res.path(namespace), obj, dry_run=dry_run, type=type
         )
@@ -205,7 +205,8 @@ class Client(Reader):
         type: type[T] | None = None,
     ) -> T:
         if dry_run:
-            path += ("&" if "?" in path else "?") + "dryRun=All"
+            # A misspelled field would else be dropped in silence, which a trial is there to find.
+            path += ("&" if "?" in path else "?") + "dryRun=All&fieldValidation=Strict"
         else:
             self.writes[verb, res.plural] += 1
         body = obj if isinstance(obj, bytes) else _encode(obj)

@@ -1,0 +1,206 @@
+"""What one center holds for this hub, by job and epoch, and what is to be seen of each.
+
+Decides when an observation changed; `observe.py` decides what it says. Invariants: an end is
+remembered with its cause though the pods that told it are gone; a workload is called gone only
+after it was seen and then seen deleted; what a write returned is never undone by an older event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from huiju.centers.causes import Cause
+from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, ORIGIN
+from huiju.centers.objects import Pod
+from huiju.centers.observe import Observation, State, Workload, first_cause, observe, unsettled
+
+Identity = tuple[str, int]
+"""UID of a job and epoch."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One epoch of a job in the center."""
+
+    job_uid: str
+    epoch: int
+    workload: Workload | None = None
+    pods: dict[str, Pod] = field(default_factory=dict)
+    remembered: Cause | None = None
+    trouble: str = ""
+    """Why the center makes no pods, in its own words."""
+    asks: int = 0
+    """How often the center was asked for that."""
+    ask_at: float = 0.0
+    """Not asked again before this time."""
+    removed: bool = False
+    """The workload was there and was deleted."""
+    seen: Observation | None = None
+
+
+def _parse_epoch(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
+
+
+def identity_of(workload: Workload, hub_id: str) -> Identity | None:
+    """Whose a workload is, by its origin; None if this hub did not make it."""
+    parts = workload.note(ORIGIN).split("/")
+    if len(parts) != 5 or parts[0] != hub_id:
+        return None
+    epoch = _parse_epoch(parts[4])
+    return None if epoch is None else (parts[3], epoch)
+
+
+def identity_of_pod(pod: Pod) -> Identity | None:
+    """Whose a pod is, by its labels, which its workload gave it."""
+    labels = pod.metadata.labels or {}
+    uid, epoch = labels.get(LABEL_JOB_UID), _parse_epoch(labels.get(LABEL_EPOCH))
+    return None if not uid or epoch is None else (uid, epoch)
+
+
+def _older(one: Workload, other: Workload) -> bool:
+    """True if `one` is an earlier state of the very object that `other` is."""
+    ours, theirs = one.metadata.resource_version, other.metadata.resource_version
+    same = one.metadata.uid == other.metadata.uid
+    return same and ours.isdecimal() and theirs.isdecimal() and int(ours) < int(theirs)
+
+
+class Tracker:
+    """Follows workloads and pods; single-threaded. Tells nothing until `start` is called."""
+
+    def __init__(
+        self,
+        hub_id: str,
+        on_observed: Callable[[Observation], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hub_id = hub_id
+        self._on_observed = on_observed
+        self._clock = clock
+        self._started = False
+        self._entries: dict[str, dict[int, Entry]] = {}
+        self._unsettled: dict[Identity, None] = {}
+
+    # --- what is asked -------------------------------------------------------------------------
+
+    def entry(self, uid: str, epoch: int) -> Entry | None:
+        """What is known of one epoch of a job."""
+        return self._entries.get(uid, {}).get(epoch)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for epochs in list(self._entries.values()):
+            yield from list(epochs.values())
+
+    def observations_of(self, uid: str) -> tuple[Observation, ...]:
+        """What is to be seen now of all epochs of a job; empty before everything was read."""
+        entries = self._entries.get(uid)
+        if entries is None or not self._started:
+            return ()
+        return tuple(self._observe(entry) for entry in list(entries.values()))
+
+    def held_epoch(self, uid: str) -> int:
+        """The highest epoch of a job that the center holds; 0 for none."""
+        return max(self._entries.get(uid, ()), default=0)
+
+    def unsettled(self) -> list[Entry]:
+        """Entries that may show something else though nothing in the center changes."""
+        found = (self.entry(*identity) for identity in list(self._unsettled))
+        return [entry for entry in found if entry is not None]
+
+    # --- what is told --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Everything was read once: tell what there is, and every change from now on."""
+        self._started = True
+        for entry in self:
+            self.look(entry)
+
+    def workload_changed(self, old: Workload | None, new: Workload | None) -> None:
+        """The center's workload changed; None stands for not there."""
+        if new is not None:
+            self.note(new)
+            return
+        identity = identity_of(old, self._hub_id) if old is not None else None
+        entry = self.entry(*identity) if identity is not None else None
+        if entry is not None and old is not None:
+            self.note_removed(entry, old.metadata.uid)
+
+    def note(self, workload: Workload) -> None:
+        """Take a workload as an event or a write's answer shows it."""
+        identity = identity_of(workload, self._hub_id)
+        if identity is None:
+            return
+        entry = self._made(identity)
+        if entry.workload is not None and _older(workload, entry.workload):
+            return
+        entry.workload = workload
+        entry.removed = False
+        self.look(entry)
+
+    def note_removed(self, entry: Entry, uid: str) -> None:
+        """The workload of this UID is no longer there."""
+        if entry.workload is not None and entry.workload.metadata.uid == uid:
+            entry.workload = None
+            entry.removed = True
+            self.look(entry)
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """A pod in the center changed; None stands for not there."""
+        pod = new or old
+        identity = identity_of_pod(pod) if pod is not None else None
+        if pod is None or identity is None:
+            return
+        entry = self._made(identity)
+        if new is not None:
+            entry.pods[new.metadata.uid] = new
+        else:
+            entry.pods.pop(pod.metadata.uid, None)
+            entry.remembered = first_cause((pod,), entry.remembered)
+        self.look(entry)
+
+    def look(self, entry: Entry) -> None:
+        """Observe an entry anew and tell if that changed; forget it once nothing is left."""
+        if not self._started:
+            return
+        seen = self._observe(entry)
+        identity = (entry.job_uid, entry.epoch)
+        if seen.state is State.GONE or not (entry.workload or entry.pods):
+            self._forget(identity)
+        elif unsettled(seen):
+            self._unsettled[identity] = None
+        else:
+            self._unsettled.pop(identity, None)
+        if seen != entry.seen:
+            entry.seen = seen
+            self._on_observed(seen)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _made(self, identity: Identity) -> Entry:
+        uid, epoch = identity
+        return self._entries.setdefault(uid, {}).setdefault(epoch, Entry(uid, epoch))
+
+    def _forget(self, identity: Identity) -> None:
+        uid, epoch = identity
+        self._unsettled.pop(identity, None)
+        epochs = self._entries.get(uid, {})
+        epochs.pop(epoch, None)
+        if not epochs:
+            self._entries.pop(uid, None)
+
+    def _observe(self, entry: Entry) -> Observation:
+        pods = tuple(entry.pods.values())
+        if entry.workload is None and not entry.removed and pods:
+            # Its workload's event is still on its way: the pods' stream was the faster one.
+            return Observation(entry.job_uid, entry.epoch, State.PENDING, 0, 0)
+        return observe(
+            entry.job_uid,
+            entry.epoch,
+            entry.workload,
+            pods,
+            self._clock(),
+            remembered=entry.remembered,
+            trouble=entry.trouble,
+        )
