@@ -1,0 +1,138 @@
+"""The owner's word on a center, put together with its inventory: what the scheduler may use.
+
+Decides limits, prices and links; what fits is the scheduler's. Invariant: pure, and never more
+generous than the spec: of several limits on a model the smallest holds.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from huiju.api.center import ComputeCenterSpec, Sharing
+from huiju.centers.census import Census
+from huiju.centers.inventory import CenterInventory
+from huiju.scheduling.model import Center, Link, ShareLimit
+
+_HOURS: Final = 24
+_QUARTERS: Final = 4
+_SCALES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_DAY: Final = 86_400
+
+Window = tuple[int, int, Fraction]
+"""First hour, hour at which it ends, price."""
+
+
+def center_view(
+    name: str,
+    spec: ComputeCenterSpec,
+    inventory: CenterInventory,
+    *,
+    closed: str,
+    message: str,
+    now: float,
+) -> Center:
+    """What a center can run now; `closed` names the reason that nothing may be placed there."""
+    sharing = spec.sharing
+    return Center(
+        name=name,
+        buckets=inventory.buckets(),
+        region=spec.region,
+        residency=frozenset(spec.residency),
+        closed=closed,
+        closed_message=message,
+        limits=share_limits(sharing, inventory.census()),
+        namespaces=tuple(sharing.namespaces),
+        image_prefixes=tuple(sharing.image_prefixes),
+        links=tuple(
+            Link(link.to, bytes_per_second(link.bandwidth), float(link.price_per_gigabyte))
+            for link in spec.links
+        ),
+        hourly_price=hourly_price(spec, now),
+    )
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def share_limits(sharing: Sharing, census: Census) -> tuple[ShareLimit, ...]:
+    """The units of each limited model that the federation may hold, sorted by model.
+
+    What is reserved for the center's own users is taken from what is free: it limits how much more
+    the federation may take, and takes nothing back from it.
+    """
+    at_most = {limit.model: limit.units for limit in sharing.max_units}
+    kept = {limit.model: limit.units for limit in sharing.reserve}
+    models = {model for model, _ in census.tallies} | at_most.keys() | kept.keys()
+    made = []
+    for model in sorted(models):
+        tallies = [census.tallies[key] for key in census.keys_of_model(model)]
+        held = sum(tally.federated for tally in tallies)
+        limits = []
+        if model in at_most:
+            limits.append(at_most[model])
+        if sharing.max_share_percent < 100:
+            allocatable = sum(tally.allocatable for tally in tallies)
+            limits.append(allocatable * sharing.max_share_percent // 100)
+        if kept.get(model):
+            free = sum(tally.free for tally in tallies)
+            limits.append(held + max(free - kept[model], 0))
+        if limits:
+            made.append(ShareLimit(model, min(limits), held))
+    return tuple(made)
+
+
+# --- links and prices ----------------------------------------------------------------------------
+
+
+def bytes_per_second(bandwidth: str) -> int:
+    """Bytes per second of a bandwidth in bits per second such as `10G`."""
+    digits = bandwidth.rstrip("kMGT")
+    return int(digits) * _SCALES[bandwidth[len(digits) :]] // 8
+
+
+def hourly_price(spec: ComputeCenterSpec, now: float) -> tuple[float, ...]:
+    """Price per petaFLOPS-hour for each hour of the present UTC day, empty if computing is free."""
+    tariff = spec.tariff
+    windows = tuple((w.from_hour, w.to_hour, Fraction(w.price)) for w in tariff.windows)
+    base = Fraction(tariff.price)
+    if not base and not any(price for _, _, price in windows):
+        return ()
+    return _prices(base, windows, spec.time_zone, int(now // _DAY))
+
+
+@lru_cache(maxsize=1024)
+def _prices(
+    base: Fraction, windows: tuple[Window, ...], time_zone: str, day: int
+) -> tuple[float, ...]:
+    zone = _zone(time_zone)
+
+    def price_at(quarter: int) -> Fraction:
+        seconds = day * _DAY + quarter * 900
+        return _covering(windows, datetime.datetime.fromtimestamp(seconds, zone).hour, base)
+
+    # Some zones are off by half or quarter hours, where a UTC hour has a part of two local ones.
+    return tuple(
+        float(sum(map(price_at, _quarters(hour)), Fraction(0)) / _QUARTERS)
+        for hour in range(_HOURS)
+    )
+
+
+def _quarters(hour: int) -> Iterable[int]:
+    return range(hour * _QUARTERS, (hour + 1) * _QUARTERS)
+
+
+def _covering(windows: tuple[Window, ...], hour: int, base: Fraction) -> Fraction:
+    return next((price for first, end, price in windows if first <= hour < end), base)
+
+
+def _zone(name: str) -> datetime.tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # The schema cannot know all zones; a price at the wrong hour is better than no center.
+        return datetime.UTC
