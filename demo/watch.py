@@ -99,6 +99,10 @@ class Picture:
         whole = sum(row.allocatable for row in new.status.accelerators)
         self.units[new.metadata.name] = (used, whole)
 
+    def submit(self, name: str) -> None:
+        """The create call of a job begins."""
+        self.lives.setdefault(name, Life()).submitted = time.perf_counter()
+
     def ended(self) -> int:
         """Jobs that reached an end."""
         return sum(life.ended is not None for life in self.lives.values())
