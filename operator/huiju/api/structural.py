@@ -257,6 +257,8 @@ def _validate_members(
     if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
         yield f"{path}: has too few or too many members"
     properties = schema.get("properties", {})
+    # A server drops null where a field is meant before it looks any further.
+    value = {key: member for key, member in value.items() if member is not None}
     for name in schema.get("required", []):
         if name not in value and "default" not in properties.get(name, {}):
             yield f"{path}.{name}: is required"
