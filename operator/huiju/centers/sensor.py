@@ -91,7 +91,9 @@ class Sensor:
         await self._nodes.synced.wait()
         await self._pods.synced.wait()
         # An account that may not read devices still senses all that device plugins advertise.
-        while any(not i.synced.is_set() and i.failure is None for i in self._devices):
+        while any(  # noqa: ASYNC110  a failure has no event to wait for
+            not informer.synced.is_set() and informer.failure is None for informer in self._devices
+        ):
             await asyncio.sleep(DEVICES_PATIENCE)
         self.synced.set()
         self._changed()
