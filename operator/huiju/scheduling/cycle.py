@@ -16,6 +16,7 @@ from huiju.scheduling.filter import matches
 from huiju.scheduling.fit import NO_HOLDS, Holds, Option
 from huiju.scheduling.model import (
     Assignment,
+    Job,
     Outcome,
     Place,
     Placed,
@@ -25,7 +26,8 @@ from huiju.scheduling.model import (
     Wait,
 )
 from huiju.scheduling.order import JobClass, Leaf, turns
-from huiju.scheduling.reserve import Forecast, forecast
+from huiju.scheduling.preempt import Claim, choose
+from huiju.scheduling.reserve import Forecast, forecast, rooms
 from huiju.scheduling.score import Scorer, Wish
 from huiju.scheduling.share import Share
 from huiju.scheduling.summary import summarize
@@ -135,6 +137,7 @@ class Cycle:
             leaf.advance(blocked=False)
             return
         if leaf.top and answer[0] not in (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE):
+            self._preempt(found, leaf.share)
             self._reserve(found, leaf.share)
         self._tell(found, *answer)
         leaf.advance(blocked=True)
@@ -286,15 +289,45 @@ class Cycle:
         if self.now < seen.at < inf:
             self._wakes = min(self._wakes, seen.at)
 
+    def _preempt(self, found: JobClass, share: Share) -> None:
+        """Stop others for a head that is owed room, unless it gets room soon anyway."""
+        world, policy = self.world, self.world.policy
+        job = world.jobs[found.head()[2]]
+        if not policy.preemption or not self._may_claim(job, share):
+            return
+        seen = self.forecast(found, share)
+        if seen is not None and seen.at <= self.now + policy.soon:
+            return
+        claim = Claim(job, share, self.now, policy.dwell)
+        choice = choose(
+            claim,
+            rooms(found.key.fitter, world.centers.values(), self.now, job.uid),
+            lambda center: [
+                p for uid, p in world.placed_in.get(center, {}).items() if uid not in world.stopping
+            ],
+            world.tree,
+            lambda room: room.units * room.state.gflops(room.want.model, room.want.resource),
+        )
+        for victim in choice.victims if choice else ():
+            same = victim.job.queue == job.queue
+            ground = "has higher priority" if same else f"is owed to queue {job.queue!r}"
+            message = f"makes room in {victim.center} for {job.name}, which {ground}"
+            self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
+            world.stop(victim, job.uid)
+
+    def _may_claim(self, job: Job, share: Share) -> bool:
+        return any(s.queue.guarantee > s.usage for s in share.path) or any(
+            p.job.queue == job.queue and p.job.priority < job.priority
+            for p in self.world.placed.values()
+        )
+
     def forecast(self, found: JobClass, share: Share) -> Forecast | None:
         """When and where the class's head could start."""
         world = self.world
         return forecast(
-            found.key.fitter,
-            world.centers.values(),
+            rooms(found.key.fitter, world.centers.values(), self.now, found.head()[2]),
             lambda center: world.ends(center, self.now, self.scorer.speed),
             self.now,
-            found.head()[2],
             share.home,
         )
 

@@ -33,3 +33,5 @@ class Policy:
     """Whether owed guarantees and higher priority stop other jobs."""
     dwell: float = 600.0
     """A job is not stopped before it has run so long."""
+    soon: float = 120.0
+    """No job is stopped for one that is expected to start so soon anyway."""

@@ -8,14 +8,14 @@ another job are left out, so reservations never overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from huiju.scheduling.capacity import Block, CenterState
 from huiju.scheduling.filter import allowed_image, refuse
 from huiju.scheduling.fit import Fitter, Want
-from huiju.scheduling.model import Placed
+from huiju.scheduling.model import Alternative, Assignment, Placed, Vector
 from huiju.scheduling.pack import Slot, pack
 
 
@@ -38,30 +38,30 @@ Ends = Sequence[tuple[float, Placed]]
 """Jobs in a center by expected end."""
 
 
-def forecast(
-    fitter: Fitter,
-    states: Iterable[CenterState],
-    ends: Callable[[str], Ends],
-    now: float,
-    uid: str,
-    home: str = "",
-) -> Forecast | None:
-    """The earliest start over all centers, None if no center could ever take the job.
+def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
+    """Every center and alternative that the rules allow.
 
     `uid` names the job, whose own hold does not stand in its way.
     """
-    best: Forecast | None = None
     for state in states:
         if refuse(fitter.shape, fitter.avoid, state.center, now) is not None:
             continue
-        limit = inf if best is None else best.at
         for index, alternative in enumerate(fitter.shape.alternatives):
-            if not allowed_image(alternative.image, state.center):
-                continue
-            for want in fitter.wants(index, state):
-                found = _Search(fitter, want, state, uid).run(ends(state.center.name), now, limit)
-                if found and (best is None or _rank(found, home) < _rank(best, home)):
-                    best = found
+            if allowed_image(alternative.image, state.center):
+                for want in fitter.wants(index, state):
+                    yield Room(fitter, want, state, uid)
+
+
+def forecast(
+    found: Iterable[Room], ends: Callable[[str], Ends], now: float, home: str = ""
+) -> Forecast | None:
+    """The earliest start over all rooms, None if none could ever take the job."""
+    best: Forecast | None = None
+    for room in found:
+        limit = inf if best is None else best.at
+        seen = room.expect(ends(room.state.center.name), now, limit)
+        if seen and (best is None or _rank(seen, home) < _rank(best, home)):
+            best = seen
     return best
 
 
@@ -70,57 +70,71 @@ def _rank(found: Forecast, home: str) -> tuple[float, int, bool, str, int]:
     return (found.at, missing, found.center != home, found.center, found.alternative)
 
 
-class _Search:
-    """One alternative in one center: gives jobs' nodes back in order of their ends."""
+class Room:
+    """One alternative in one center, as it would be once certain jobs have ended there."""
 
     def __init__(self, fitter: Fitter, want: Want, state: CenterState, uid: str) -> None:
         self.fitter, self.want, self.state = fitter, want, state
+        self.units = want.per_worker * fitter.shape.workers
+        """Of the whole gang."""
         self.blocks = [b for b in state.blocks.values() if b.hold is None or b.hold.job == uid]
-        self.count = 0
-        self.changed: dict[str, Block] = {}
-        self.origin: dict[str, Block] = {}
+        self._count = sum(fitter.workers_on(want, b) * len(b.nodes) for b in self.blocks)
+        self._origin = {node: block for block in self.blocks for node in block.nodes}
         room = state.room(want.model)
-        self.room = inf if room is None else room
+        self._lent = inf if room is None else room
+        self.reset()
 
-    def run(self, ends: Ends, now: float, limit: float) -> Forecast | None:
-        fitter, workers = self.fitter, self.fitter.shape.workers
-        units = self.want.per_worker * workers
-        self.count = sum(fitter.workers_on(self.want, b) * len(b.nodes) for b in self.blocks)
-        missing, at, ended = max(0, workers - self.count), now, 0
-        if self.count < workers or self.room < units:
-            self.origin = {node: block for block in self.blocks for node in block.nodes}
-            for end, placed in ends:
-                if end > limit:
-                    return None
-                ended += 1
-                at = max(end, now)
-                self._give_back(placed)
-                if self.count >= workers and self.room >= units:
-                    break
-            else:
-                return None
-        nodes = self._nodes(workers)
-        name = self.state.center.name
-        return Forecast(at, name, self.want.alternative, nodes, missing, ended)
+    def reset(self) -> None:
+        """Nothing has ended."""
+        self.count, self.room = self._count, self._lent
+        """Workers that fit, units that the owner lends."""
+        self.changed: dict[str, Block] = {}
 
-    def _give_back(self, placed: Placed) -> None:
+    def fits(self) -> bool:
+        """Whether the whole gang fits."""
+        return self.count >= self.fitter.shape.workers and self.room >= self.units
+
+    def give_back(self, placed: Placed) -> bool:
+        """A job has ended; returns whether it freed anything that counts here."""
         chosen = placed.job.shape.alternatives[placed.alternative]
+        before = (self.count, self.room)
         if chosen.model == self.want.model:
             self.room += placed.units
         for assignment in placed.assignments:
-            node = assignment.node
-            before = self.changed.get(node) or self.origin.get(node)
-            if before is None:
-                continue
-            resource = next((r for m, r in before.kind.accelerators if m == chosen.model), "")
-            free = dict(before.free)
-            for name, amount in (*placed.job.shape.request, (resource, chosen.per_worker)):
-                back = free.get(name, 0) + amount * assignment.workers
-                free[name] = min(back, before.kind.allocatable.get(name, back))
-            after = Block(before.kind, free, None, [node])
-            self.count += self.fitter.workers_on(self.want, after)
-            self.count -= self.fitter.workers_on(self.want, before)
-            self.changed[node] = after
+            self._free(assignment, chosen, placed.job.shape.request)
+        return (self.count, self.room) != before
+
+    def _free(self, assignment: Assignment, chosen: Alternative, request: Vector) -> None:
+        node = assignment.node
+        before = self.changed.get(node) or self._origin.get(node)
+        if before is None:
+            return
+        resource = next((r for m, r in before.kind.accelerators if m == chosen.model), "")
+        free = dict(before.free)
+        for name, amount in (*request, (resource, chosen.per_worker)):
+            back = free.get(name, 0) + amount * assignment.workers
+            free[name] = min(back, before.kind.allocatable.get(name, back))
+        after = Block(before.kind, free, None, [node])
+        self.count += self.fitter.workers_on(self.want, after)
+        self.count -= self.fitter.workers_on(self.want, before)
+        self.changed[node] = after
+
+    def expect(self, ends: Ends, now: float, limit: float) -> Forecast | None:
+        """The earliest time up to `limit` at which the gang fits."""
+        missing = max(0, self.fitter.shape.workers - self.count)
+        at, ended = now, 0
+        for end, placed in ends:
+            if self.fits():
+                break
+            if end > limit:
+                return None
+            at = max(end, now)
+            ended += self.give_back(placed)
+        if not self.fits():
+            return None
+        name = self.state.center.name
+        nodes = self._nodes(self.fitter.shape.workers)
+        return Forecast(at, name, self.want.alternative, nodes, missing, ended)
 
     def _nodes(self, workers: int) -> tuple[str, ...]:
         slots = []

@@ -216,6 +216,11 @@ class World:
         self._ends.pop(placed.center, None)
         self.changed = True
 
+    def stop(self, placed: Placed, beneficiary: str) -> None:
+        """A placed job was told to stop; from now on it is expected to end at any moment."""
+        self.stopping[placed.job.uid] = beneficiary
+        self._ends.pop(placed.center, None)
+
     def drop_placed(self, uid: str) -> None:
         """A job holds no placement any more; the center's next view shows what it frees."""
         self.stopping.pop(uid, None)
