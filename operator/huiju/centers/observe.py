@@ -282,6 +282,9 @@ def _refused(trouble: str) -> Reason | None:
     """What an admission's refusal of pods means; None where it may pass by itself."""
     if "exceeded quota" in trouble:
         return Reason.QUOTA_EXCEEDED
+    # A new namespace gets its service account a moment later.
+    if "service account" in trouble:
+        return None
     if "forbidden" in trouble or "denied" in trouble:
         return Reason.POD_REJECTED
     return None

@@ -107,7 +107,7 @@ def _workload(
     spec: KubeDict = {
         "parallelism": workers,
         "completions": workers,
-        "completionMode": "Indexed" if workers > 1 else "NonIndexed",
+        "completionMode": "Indexed",  # for one worker too: it is number 0 to whoever asks for logs
         "backoffLimit": 0,
         "podFailurePolicy": {"rules": [_DISRUPTION_ENDS_THE_ATTEMPT]},
         "template": pod_template(job, target, workload, origin.labels()),
