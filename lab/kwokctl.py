@@ -128,9 +128,9 @@ def _patches(spec: ClusterSpec, folder: Path) -> list[dict[str, Any]]:
     return [
         {
             "name": str(name),
-            "extraArgs": [
-                {"key": key, "value": value, "override": True} for key, value in found.items()
-            ],
+            # Appended, and the last one given holds: `override` would only replace flags that
+            # kwokctl sets itself, and silently drop all others.
+            "extraArgs": [{"key": key, "value": value} for key, value in found.items()],
         }
         for name, found in flags.items()
         if name in spec.components
