@@ -107,5 +107,5 @@ async def _ensure(client: Client, res: Resource, body: Mapping[str, Any]) -> Non
 
 async def _served(hub: Client, res: Resource) -> bool:
     definition = await hub.get(CRDS, f"{res.plural}.{res.group}")
-    conditions = definition.get("status", {}).get("conditions", [])
+    conditions = definition.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
