@@ -266,7 +266,7 @@ async def _established(client: Client, name: str) -> bool:
     crd = await client.get(CRDS, name)
     return any(
         condition["type"] == "Established" and condition["status"] == "True"
-        for condition in crd.get("status", {}).get("conditions", [])
+        for condition in crd.get("status", {}).get("conditions") or []
     )
 
 
