@@ -16,7 +16,6 @@ from huiju.scheduling.filter import matches
 from huiju.scheduling.fit import NO_HOLDS, Holds, Option
 from huiju.scheduling.model import (
     Assignment,
-    Job,
     Outcome,
     Place,
     Placed,
@@ -293,7 +292,8 @@ class Cycle:
         """Stop others for a head that is owed room, unless it gets room soon anyway."""
         world, policy = self.world, self.world.policy
         job = world.jobs[found.head()[2]]
-        if not policy.preemption or not self._may_claim(job, share):
+        owed = any(s.queue.guarantee > s.usage for s in share.path)
+        if not policy.preemption or not (owed or world.outranks(job)):
             return
         seen = self.forecast(found, share)
         if seen is not None and seen.at <= self.now + policy.soon:
@@ -308,18 +308,16 @@ class Cycle:
             world.tree,
             lambda room: room.units * room.state.gflops(room.want.model, room.want.resource),
         )
-        for victim in choice.victims if choice else ():
+        if choice is None:
+            # Some may have run too briefly to be stopped yet.
+            self._wakes = min(self._wakes, self.now + policy.soon)
+            return
+        for victim in choice.victims:
             same = victim.job.queue == job.queue
             ground = "has higher priority" if same else f"is owed to queue {job.queue!r}"
             message = f"makes room in {victim.center} for {job.name}, which {ground}"
             self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
             world.stop(victim, job.uid)
-
-    def _may_claim(self, job: Job, share: Share) -> bool:
-        return any(s.queue.guarantee > s.usage for s in share.path) or any(
-            p.job.queue == job.queue and p.job.priority < job.priority
-            for p in self.world.placed.values()
-        )
 
     def forecast(self, found: JobClass, share: Share) -> Forecast | None:
         """When and where the class's head could start."""

@@ -7,6 +7,7 @@ the tree is the sum over placed jobs; a class of jobs exists as long as a job is
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 
@@ -54,6 +55,7 @@ class World:
         """Jobs in `backing` that were not told why they wait."""
         self.placed: dict[str, Placed] = {}
         self.placed_in: dict[str, dict[str, Placed]] = {}
+        self._priorities: dict[str, Counter[int]] = {}
         self.stopping: dict[str, str] = {}
         """Placed jobs that were told to stop, and for whom."""
         self.now = 0.0
@@ -213,8 +215,14 @@ class World:
         self.placed[uid] = placed
         self.placed_in.setdefault(placed.center, {})[uid] = placed
         self.tree.add(placed.job.queue, placed.gflops)
+        self._priorities.setdefault(placed.job.queue, Counter())[placed.job.priority] += 1
         self._ends.pop(placed.center, None)
         self.changed = True
+
+    def outranks(self, job: Job) -> bool:
+        """Whether a job of lower priority is placed in the job's queue."""
+        held = self._priorities.get(job.queue)
+        return held is not None and any(n and p < job.priority for p, n in held.items())
 
     def stop(self, placed: Placed, beneficiary: str) -> None:
         """A placed job was told to stop; from now on it is expected to end at any moment."""
@@ -235,6 +243,7 @@ class World:
         if not here:
             del self.placed_in[placed.center]
         self.tree.add(placed.job.queue, -placed.gflops)
+        self._priorities[placed.job.queue][placed.job.priority] -= 1
         self._ends.pop(placed.center, None)
         self.changed = True
 
