@@ -11,22 +11,20 @@ from __future__ import annotations
 from math import inf
 
 from huiju.scheduling import reasons
-from huiju.scheduling.capacity import CenterState, Hold, total_free
+from huiju.scheduling.capacity import CenterState, total_free
 from huiju.scheduling.filter import matches
 from huiju.scheduling.fit import NO_HOLDS, Holds, Option
+from huiju.scheduling.heads import Heads
 from huiju.scheduling.model import (
     Assignment,
     Outcome,
     Place,
     Placed,
-    Preempt,
     Refusal,
     Trace,
     Wait,
 )
 from huiju.scheduling.order import JobClass, Leaf, turns
-from huiju.scheduling.preempt import Claim, choose
-from huiju.scheduling.reserve import Forecast, forecast, rooms
 from huiju.scheduling.score import Scorer, Wish
 from huiju.scheduling.share import Share
 from huiju.scheduling.summary import summarize
@@ -45,7 +43,7 @@ class Cycle:
         self.world, self.scorer, self.now = world, scorer, now
         self.placed: list[Place] = []
         self.waiting: list[Wait] = []
-        self.preempted: list[Preempt] = []
+        self.heads = Heads(world, scorer, now)
         self._closed: set[str] = set()
         """Queues whose room is kept for a head that waits for a ceiling."""
         self._wakes = inf
@@ -66,8 +64,8 @@ class Cycle:
             branch.settle()
         self._tell_backing()
         world.changed = False
-        world.wakes_at = self._wakes
-        return Outcome(tuple(self.placed), tuple(self.waiting), tuple(self.preempted))
+        world.wakes_at = min(self._wakes, self.heads.wakes)
+        return Outcome(tuple(self.placed), tuple(self.waiting), tuple(self.heads.preempted))
 
     # --- who takes part ------------------------------------------------------------------------
 
@@ -113,18 +111,11 @@ class Cycle:
             for share, head in (
                 (share, min(classes, key=JobClass.head)) for share, classes in lines.values()
             )
-            if self._waited(head) >= self.world.policy.starving
+            if self.heads.waited(head) >= self.world.policy.starving
         )
         for _, share, head in heads:
             if self._over(share, 0) is None:
-                self._reserve(head, share)
-
-    def _waited(self, found: JobClass) -> float:
-        waited = self.now - found.head()[1]
-        for limit in (self.world.policy.patience, self.world.policy.starving):
-            if waited < limit:
-                self._wakes = min(self._wakes, self.now + limit - waited)
-        return waited
+                self.heads.reserve(head, share)
 
     # --- a turn --------------------------------------------------------------------------------
 
@@ -136,8 +127,8 @@ class Cycle:
             leaf.advance(blocked=False)
             return
         if leaf.top and answer[0] not in (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE):
-            self._preempt(found, leaf.share)
-            self._reserve(found, leaf.share)
+            self.heads.preempt(found, leaf.share)
+            self.heads.reserve(found, leaf.share)
         self._tell(found, *answer)
         leaf.advance(blocked=True)
 
@@ -222,7 +213,7 @@ class Cycle:
 
     def _drain(self, found: JobClass, share: Share, options: list[Option]) -> None:
         """A head that waited long for a ceiling keeps the room below it from being refilled."""
-        if self._waited(found) < self.world.policy.patience:
+        if self.heads.waited(found) < self.world.policy.patience:
             return
         least = min(option.gflops for option in options)
         above = self.world.tree.ceiling(share, least)
@@ -271,63 +262,6 @@ class Cycle:
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
         candidates = [self.scorer.candidate(o, wish, self.now) for o in options[:most]]
         return Trace(tuple(candidates), tuple(refusals))
-
-    def _reserve(self, found: JobClass, share: Share) -> None:
-        """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
-        policy = self.world.policy
-        held = sum(len(state.holds) for state in self.world.centers.values())
-        if not policy.backfill or held >= policy.reservations:
-            return
-        seen = self.forecast(found, share)
-        if seen is None or (seen.at == inf and self._waited(found) < policy.patience):
-            return
-        uid = found.head()[2]
-        if any(h.job == uid for s in self.world.centers.values() for h in s.holds):
-            return
-        self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))
-        if self.now < seen.at < inf:
-            self._wakes = min(self._wakes, seen.at)
-
-    def _preempt(self, found: JobClass, share: Share) -> None:
-        """Stop others for a head that is owed room, unless it gets room soon anyway."""
-        world, policy = self.world, self.world.policy
-        job = world.jobs[found.head()[2]]
-        owed = any(s.queue.guarantee > s.usage for s in share.path)
-        if not policy.preemption or not (owed or world.outranks(job)):
-            return
-        seen = self.forecast(found, share)
-        if seen is not None and seen.at <= self.now + policy.soon:
-            return
-        claim = Claim(job, share, self.now, policy.dwell)
-        choice = choose(
-            claim,
-            rooms(found.key.fitter, world.centers.values(), self.now, job.uid),
-            lambda center: [
-                p for uid, p in world.placed_in.get(center, {}).items() if uid not in world.stopping
-            ],
-            world.tree,
-            lambda room: room.units * room.state.gflops(room.want.model, room.want.resource),
-        )
-        if choice is None:
-            # Some may have run too briefly to be stopped yet.
-            self._wakes = min(self._wakes, self.now + policy.soon)
-            return
-        for victim in choice.victims:
-            same = victim.job.queue == job.queue
-            ground = "has higher priority" if same else f"is owed to queue {job.queue!r}"
-            message = f"makes room in {victim.center} for {job.name}, which {ground}"
-            self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
-            world.stop(victim, job.uid)
-
-    def forecast(self, found: JobClass, share: Share) -> Forecast | None:
-        """When and where the class's head could start."""
-        world = self.world
-        return forecast(
-            rooms(found.key.fitter, world.centers.values(), self.now, found.head()[2]),
-            lambda center: world.ends(center, self.now, self.scorer.speed),
-            self.now,
-            share.home,
-        )
 
     def _tell(self, found: JobClass, reason: str, message: str) -> None:
         uids = [place[2] for place in found.line]

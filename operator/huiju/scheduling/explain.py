@@ -87,7 +87,7 @@ def _start(
     if trace.candidates:
         best = trace.candidates[0].center
         return now, f"fits in {best} now{others}"
-    seen = cycle.forecast(found, share)
+    seen = cycle.heads.forecast(found, share)
     if seen is None:
         return None, "no center could take it, even when the jobs placed there have ended"
     if seen.at == inf:

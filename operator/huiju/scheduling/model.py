@@ -49,7 +49,7 @@ class Topology(Enum):
     CARD_PAIR = "card-pair"
     """300T card servers: 1 or 2 alone, 2 in a gang."""
     GROUPS_OF_8 = "groups-of-8"
-    """Ascend 910B Box16: up to 8 in one group; 10, 12, 14 split evenly on mirrored positions; 16."""
+    """Ascend 910B Box16: up to 8 in one group; 10, 12, 14 split evenly, mirrored; 16."""
     MODULES_OF_2 = "modules-of-2"
     """Ascend A3, 16 dies: 1 or even counts, whole modules; a gang only even counts."""
     BOARD_8 = "board-8"
@@ -102,14 +102,14 @@ class NodeShape:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Nodes of equal shape, equal free vector and equal occupancy; only nodes that can take work."""
+    """Nodes of equal shape, free vector and occupancy; only nodes that can take work."""
 
     shape: NodeShape
     free: Vector
     nodes: tuple[str, ...]
     """Names, sorted."""
     free_devices: tuple[int, ...] | None = None
-    """Free device numbers of the Ascend resource where known; None means judge by the worst case."""
+    """Free device numbers of the Ascend resource where known; None is judged by the worst case."""
 
 
 @dataclass(frozen=True, slots=True)

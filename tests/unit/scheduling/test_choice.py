@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -250,18 +251,19 @@ def test_equal_jobs_are_decided_once() -> None:
     best = 1.0
     for now in range(2, 7):
         made.set_center(one)
-        began = time.perf_counter()
+        began = time.process_time()
         assert not made.cycle(float(now)).placed
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.process_time() - began)
     assert best < 0.02
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="tracing makes it slow")
 def test_thousands_are_placed_in_a_second() -> None:
     jobs = [
         job(f"j{i}", request=vector({CPU: 1000 + i % 50, PODS: 1}), submitted=float(i))
         for i in range(2000)
     ]
     made = core([center(name, 100) for name in ("a", "b", "c")], jobs)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(made.cycle(1.0).placed) == 2000
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0

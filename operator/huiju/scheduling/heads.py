@@ -1,0 +1,95 @@
+"""What is done for the head of a line that fits nowhere now: nodes are held, others are stopped.
+
+Decides for whom nodes are held and for whom jobs stop, not which nodes (`reserve`) or which jobs
+(`preempt`). Invariant: at most one hold a job and `Policy.reservations` in all; no job is stopped
+for a head that is expected to start soon anyway.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from huiju.scheduling import reasons
+from huiju.scheduling.capacity import Hold
+from huiju.scheduling.model import Preempt
+from huiju.scheduling.order import JobClass
+from huiju.scheduling.preempt import Claim, choose
+from huiju.scheduling.reserve import Forecast, forecast, rooms
+from huiju.scheduling.score import Scorer
+from huiju.scheduling.share import Share
+from huiju.scheduling.world import World
+
+
+class Heads:
+    """Blocked heads of one cycle."""
+
+    def __init__(self, world: World, scorer: Scorer, now: float) -> None:
+        self.world, self.scorer, self.now = world, scorer, now
+        self.preempted: list[Preempt] = []
+        self.wakes = inf
+        """When time alone may change what is decided here."""
+
+    def waited(self, found: JobClass) -> float:
+        """Seconds that the class's head has waited since it was submitted."""
+        waited = self.now - found.head()[1]
+        for limit in (self.world.policy.patience, self.world.policy.starving):
+            if waited < limit:
+                self.wakes = min(self.wakes, self.now + limit - waited)
+        return waited
+
+    def reserve(self, found: JobClass, share: Share) -> None:
+        """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
+        policy = self.world.policy
+        held = sum(len(state.holds) for state in self.world.centers.values())
+        if not policy.backfill or held >= policy.reservations:
+            return
+        seen = self.forecast(found, share)
+        if seen is None or (seen.at == inf and self.waited(found) < policy.patience):
+            return
+        uid = found.head()[2]
+        if any(h.job == uid for s in self.world.centers.values() for h in s.holds):
+            return
+        self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))
+        if self.now < seen.at < inf:
+            self.wakes = min(self.wakes, seen.at)
+
+    def preempt(self, found: JobClass, share: Share) -> None:
+        """Stop others for a head that is owed room, unless it gets room soon anyway."""
+        world, policy = self.world, self.world.policy
+        job = world.jobs[found.head()[2]]
+        owed = any(s.queue.guarantee > s.usage for s in share.path)
+        if not policy.preemption or not (owed or world.outranks(job)):
+            return
+        seen = self.forecast(found, share)
+        if seen is not None and seen.at <= self.now + policy.soon:
+            return
+        claim = Claim(job, share, self.now, policy.dwell)
+        choice = choose(
+            claim,
+            rooms(found.key.fitter, world.centers.values(), self.now, job.uid),
+            lambda center: [
+                p for uid, p in world.placed_in.get(center, {}).items() if uid not in world.stopping
+            ],
+            world.tree,
+            lambda room: room.units * room.state.gflops(room.want.model, room.want.resource),
+        )
+        if choice is None:
+            # Some may have run too briefly to be stopped yet.
+            self.wakes = min(self.wakes, self.now + policy.soon)
+            return
+        for victim in choice.victims:
+            same = victim.job.queue == job.queue
+            ground = "has higher priority" if same else f"is owed to queue {job.queue!r}"
+            message = f"makes room in {victim.center} for {job.name}, which {ground}"
+            self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
+            world.stop(victim, job.uid)
+
+    def forecast(self, found: JobClass, share: Share) -> Forecast | None:
+        """When and where the class's head could start."""
+        world = self.world
+        return forecast(
+            rooms(found.key.fitter, world.centers.values(), self.now, found.head()[2]),
+            lambda center: world.ends(center, self.now, self.scorer.speed),
+            self.now,
+            share.home,
+        )
