@@ -117,6 +117,13 @@ class Cluster:
         """Kill every process of the cluster and remove its folder. Safe to repeat."""
         destroy(self.folder)
 
+    def forget(self) -> None:
+        """Empty the store of a stopped etcd."""
+        if Component.ETCD in self.processes():
+            raise ClusterFailed(f"etcd of {self.name} runs; kill it first")
+        shutil.rmtree(self.folder / "etcd")
+        (self.folder / "etcd").mkdir(mode=0o700)
+
     # --- reaching it --------------------------------------------------------------------------
 
     async def client(

@@ -101,7 +101,15 @@ def _born(pid: int) -> str | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()  # the name before may hold anything
-    return None if fields[0] in "ZX" else fields[19]
+    return None if fields[0] in "ZX" and not _threads_left(pid) else fields[19]
+
+
+def _threads_left(pid: int) -> bool:
+    """Whether a dying process still has threads, and with them its ports and files."""
+    try:
+        return len(list((_PROC / str(pid) / "task").iterdir())) > 1
+    except OSError:
+        return False
 
 
 def _ps(pid: int, column: str) -> str:

@@ -6,16 +6,19 @@ and a cluster that was paused can still be destroyed.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from lab.cluster import Cluster, ClusterFailed
 from lab.kwokctl import Component
+
+_SETTLED: Final = 0.5
 
 
 def pause(cluster: Cluster, component: Component) -> None:
@@ -39,6 +42,12 @@ def kill(cluster: Cluster, component: Component) -> None:
 async def start(cluster: Cluster, component: Component, seconds: float = 60.0) -> None:
     """Start a process that was killed and wait until the cluster works again."""
     launch(cluster, component)
+    async with asyncio.timeout(seconds):
+        # The kernel may keep the ports of a killed process for a moment.
+        await asyncio.sleep(_SETTLED)
+        while component not in cluster.processes():
+            launch(cluster, component)
+            await asyncio.sleep(_SETTLED)
     await cluster.ready(seconds)
 
 

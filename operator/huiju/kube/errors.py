@@ -134,7 +134,17 @@ def error_of(code: int, body: bytes, retry_after: str | None = None) -> KubeErro
     family = _BY_CODE.get(code, ApiStatus)
     if code == 409 and status.reason == "AlreadyExists":
         family = AlreadyExists
+    if code == 422 and _another_object(status):
+        family = Conflict
     return family(code, status.reason, message, status.details or {})
+
+
+def _another_object(status: _Status) -> bool:
+    """Whether a patch carried the UID of another object, which the server calls invalid."""
+    causes = (status.details or {}).get("causes")
+    return isinstance(causes, list) and any(
+        isinstance(cause, dict) and cause.get("field") == "metadata.uid" for cause in causes
+    )
 
 
 def _seconds(header: str | None, status: _Status) -> float | None:

@@ -146,10 +146,14 @@ class Informer(Generic[T]):
     async def run(self) -> NoReturn:
         """Follow the server for ever, through every failure, until cancelled."""
         failures = 0
+        shaken = False
         while True:
             started = boottime()
             ended_well = False
             try:
+                if shaken and self._version:
+                    await self._check()
+                shaken = False
                 if not self._version:
                     await self._list()
                 await self._watch()
@@ -157,6 +161,7 @@ class Informer(Generic[T]):
             except Gone:
                 self._version = ""
             except KubeError as error:
+                shaken = True
                 self._note(error)
             lived = boottime() - started
             if ended_well and lived > _SHORT_LIFE:
@@ -192,6 +197,25 @@ class Informer(Generic[T]):
         self._alive()
         self.synced.set()
 
+    async def _check(self) -> None:
+        """List again from a server that is behind what we saw: its store was reset or restored.
+
+        It would accept a watch from a version of its future and never say a word.
+        """
+        pages = self._client.list(
+            self.resource,
+            self._namespace,
+            type=msgspec.Raw,
+            labels=self._labels,
+            fields=self._fields,
+            limit=1,
+        )
+        async with aclosing(cast(Any, pages)):
+            page = await anext(pages)
+        if _behind(page.resource_version, self._version):
+            log.warning("the server forgot what it had told", extra=self._context())
+            self._version = ""
+
     async def _watch(self) -> None:
         """Follow changes until the server ends the stream, which it does every few minutes."""
         events = self._client.watch(
@@ -206,6 +230,9 @@ class Informer(Generic[T]):
             async for event in events:
                 self._alive()
                 if event.object is None:  # a bookmark, or the opening
+                    if _behind(event.resource_version, self._version):
+                        self._version = ""
+                        return
                     self._version = event.resource_version or self._version
                 elif event.kind is EventKind.DELETED:
                     self._version = self._drop(event.object)
@@ -276,3 +303,8 @@ class Informer(Generic[T]):
 
     def _context(self, **more: str) -> dict[str, str]:
         return {"server": self._client.name, "resource": self.resource.plural, **more}
+
+
+def _behind(version: str, seen: str) -> bool:
+    """Whether a resourceVersion is older than another; not, where they cannot be compared."""
+    return version.isdecimal() and seen.isdecimal() and int(version) < int(seen)

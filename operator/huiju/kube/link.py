@@ -119,6 +119,10 @@ def _session(credentials: Credentials, threads: ThreadPoolExecutor) -> aiohttp.C
         resolver=_Resolver(threads),
         keepalive_timeout=_KEEP_ALIVE,
     )
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     )
+    # aiohttp would send a PUT or DELETE again whose answer was lost, which may then hit another
+    # object of that name. It has no public switch; the transport repeats what may be repeated.
+    session._retry_connection = False
+    return session

@@ -217,9 +217,9 @@ class Transport:
             if self.observer is not None:
                 self.observer(call.verb, call.plural, code, self._now() - started)
 
-    def _request(
-        self, link: Link, call: Call, timeout: aiohttp.ClientTimeout
-    ) -> Awaitable[aiohttp.ClientResponse]:
+    async def _request(
+        self, link: Link, call: Call, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         """Hand the request to aiohttp with everything it would compute again done before."""
         headers = link.headers.copy()
         headers["Accept"] = call.accept
@@ -230,15 +230,25 @@ class Transport:
                 body = io.BytesIO(call.body)  # sent piece by piece, so that the loop stays free
         if call.compressed:
             headers["Accept-Encoding"] = "gzip"
-        return link.session.request(
-            call.method,
-            URL(link.base + call.path, encoded=True),
-            data=body,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
-            server_hostname=link.credentials.tls_server_name,
-        )
+        url = URL(link.base + call.path, encoded=True)
+        again = call.method == "GET"
+        while True:
+            try:
+                return await link.session.request(
+                    call.method,
+                    url,
+                    data=body,
+                    headers=headers,
+                    timeout=limits,
+                    allow_redirects=False,
+                    server_hostname=link.credentials.tls_server_name,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # The server may just have closed an idle connection. Only reads go again: a write
+                # may have been done.
+                if not again or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                again = False
 
     async def _chunks(
         self, response: aiohttp.ClientResponse, silence: float | None
