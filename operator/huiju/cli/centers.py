@@ -9,7 +9,7 @@ import argparse
 import time
 from typing import Any
 
-from huiju.cli.listing import Question, add_listing_flags, show
+from huiju.cli.listing import Question, add_listing_flags, check_flags, show
 from huiju.cli.session import Session
 from huiju.cli.table import Column, age, condition, dig
 
@@ -32,6 +32,7 @@ def run(session: Session) -> int:
     from huiju.kube.resources import COMPUTE_CENTERS
 
     flags = session.flags
+    check_flags(flags)
     fields = f"spec.region={flags.region}" if flags.region else ""
     question = Question(
         COMPUTE_CENTERS, None, tuple(flags.names), labels=flags.selector, fields=fields

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from huiju.cli.failures import OK, Failure
@@ -131,10 +132,10 @@ def _flags(before: list[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     add_cluster_flags(parser)
-    try:
-        return parser.parse_known_args(before)[0]
-    except (argparse.ArgumentError, SystemExit):
-        return argparse.Namespace()
+    for typed in (before, before[:-1]):  # the last may be a flag whose value is being typed
+        with suppress(argparse.ArgumentError):
+            return parser.parse_known_args(typed)[0]
+    return argparse.Namespace()
 
 
 def _contexts(path: str | None) -> list[str]:

@@ -9,7 +9,7 @@ import argparse
 import time
 from typing import Any
 
-from huiju.cli.listing import Question, add_listing_flags, show
+from huiju.cli.listing import Question, add_listing_flags, check_flags, show
 from huiju.cli.session import Session
 from huiju.cli.table import Column, age, dig
 
@@ -45,6 +45,7 @@ def run(session: Session) -> int:
     from huiju.kube.resources import CROSS_REGION_JOBS
 
     flags = session.flags
+    check_flags(flags)
     wanted = {
         "spec.queue": flags.queue,
         "status.placement.center": flags.center,

@@ -45,6 +45,14 @@ def add_listing_flags(parser: argparse.ArgumentParser, noun: str, *, namespaced:
         parser.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces")
 
 
+def check_flags(flags: argparse.Namespace) -> None:
+    """Refuse flags that do not go together, before anything is asked for."""
+    if flags.watch and flags.output in ("json", "yaml", "name"):
+        raise UsageError(f"-w prints rows and cannot be used with -o {flags.output}")
+    if flags.names and flags.selector:
+        raise UsageError("give either names or a selector, not both")
+
+
 def show(
     session: Session,
     question: Question,
@@ -54,8 +62,6 @@ def show(
 ) -> int:
     """List the objects of a question in the format that the flags ask for."""
     flags = session.flags
-    if flags.watch and flags.output in ("json", "yaml", "name"):
-        raise UsageError(f"-w prints rows and cannot be used with -o {flags.output}")
     items, version = _read(session, question)
     if order is not None:
         items = order(items)

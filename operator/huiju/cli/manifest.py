@@ -19,13 +19,11 @@ API_VERSION: Final = "huiju.dev/v1alpha1"
 KIND: Final = "CrossRegionJob"
 
 
-def from_files(paths: Sequence[str], namespace: str) -> list[Fields]:
-    """The jobs in YAML or JSON files (`-`: standard input), each with its namespace filled in."""
+def from_files(paths: Sequence[str]) -> list[Fields]:
+    """The jobs in YAML or JSON files (`-`: standard input)."""
     jobs = [job for path in paths for job in _read(path)]
     if not jobs:
         raise UsageError(f"{', '.join(paths)}: there is no {KIND} in it")
-    for job in jobs:
-        job["metadata"].setdefault("namespace", namespace)
     return jobs
 
 
@@ -84,7 +82,7 @@ def variable(given: str) -> Fields:
     return {"name": name, "value": value}
 
 
-def from_flags(flags: argparse.Namespace, command: Sequence[str], namespace: str) -> Fields:
+def from_flags(flags: argparse.Namespace, command: Sequence[str]) -> Fields:
     """The job that the flags describe; the words after `--` are its command."""
     _require(flags)
     spec: Fields = {"queue": flags.queue, "accelerators": list(flags.accelerator)}
@@ -103,7 +101,7 @@ def from_flags(flags: argparse.Namespace, command: Sequence[str], namespace: str
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": flags.name, "namespace": namespace},
+        "metadata": {"name": flags.name},
         "spec": spec,
     }
 

@@ -109,16 +109,18 @@ def run(session: Session) -> int:
 
 
 def _jobs(session: Session) -> list[dict[str, Any]]:
+    """The jobs that the command line means, each with its namespace."""
     flags = session.flags
+    described = [name for name in ("name", "queue", "image") if getattr(flags, name)]
+    if flags.filename and (described or flags.accelerator or session.tail):
+        raise UsageError("-f takes the whole job from the file: leave the other flags out")
+    made = from_files(flags.filename) if flags.filename else [from_flags(flags, session.tail)]
     # A dry run on the client needs no cluster, so that it works before one is configured.
     offline = flags.dry_run == "client" and not getattr(flags, "namespace", None)
-    namespace = "default" if offline else session.namespace
-    described = [name for name in ("name", "queue", "image") if getattr(flags, name)]
-    if not flags.filename:
-        return [from_flags(flags, session.tail, namespace)]
-    if described or flags.accelerator or session.tail:
-        raise UsageError("-f takes the whole job from the file: leave the other flags out")
-    return from_files(flags.filename, namespace)
+    for job in made:
+        if not job["metadata"].get("namespace"):
+            job["metadata"]["namespace"] = "default" if offline else session.namespace
+    return made
 
 
 def _create(
