@@ -133,7 +133,7 @@ def play(event: Event, world: World, made: CenterInventory) -> None:
             made.buckets()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(events, max_size=30))
 def test_incremental_equals_from_scratch(sequence: list[Event]) -> None:
     world, made = World(), CenterInventory()
@@ -152,7 +152,7 @@ def test_incremental_equals_from_scratch(sequence: list[Event]) -> None:
             assert made.gflops_per_unit(*key) == fresh.gflops_per_unit(*key)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(events, max_size=25))
 def test_every_change_of_an_answer_raises_the_version(sequence: list[Event]) -> None:
     world, made = World(), CenterInventory()
@@ -166,7 +166,7 @@ def test_every_change_of_an_answer_raises_the_version(sequence: list[Event]) -> 
         seen = now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(events, max_size=25))
 def test_buckets_agree_with_the_sums_and_no_node_is_in_two(sequence: list[Event]) -> None:
     world, made = World(), CenterInventory()
