@@ -75,6 +75,12 @@ RULES: Final = (
         " by name only, to tell the hub's own object from a foreign one.",
     ),
     RoleRule(
+        "",
+        ("events",),
+        ("list",),
+        "Tells users in the center's own words why a pod of theirs could not be made or started.",
+    ),
+    RoleRule(
         "resource.k8s.io",
         ("resourceslices", "resourceclaims", "deviceclasses"),
         ("get", "list", "watch"),

@@ -92,12 +92,19 @@ def _do(session: Session, api: Api, step: Step, *, dry: bool, compare: bool = Tr
     # A dry run has no token yet, so it cannot tell whether the stored kubeconfig would change.
     outcome = "would be written" if dry and not compare else ensure(api, step, dry=dry)
     session.say(f"  {step.side:6}  {step}: {outcome}")
-    session.say(f"          {step.why}")
+    session.say(_indented(step.why, 10))
     if step.res.plural == "clusterroles":
         for rule in RULES:
             what = f"{', '.join(rule.verbs)} {', '.join(rule.resources)}"
-            session.say(f"            - {what}")
-            session.say(f"              {rule.why}")
+            session.say(f"{'':12}- {what}")
+            session.say(_indented(rule.why, 14))
+
+
+def _indented(words: str, columns: int) -> str:
+    from textwrap import fill
+
+    margin = " " * columns
+    return fill(words, 100, initial_indent=margin, subsequent_indent=margin)
 
 
 def _center(session: Session) -> Api:
