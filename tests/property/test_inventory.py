@@ -43,6 +43,9 @@ def a_node(draw: st.DrawFn) -> Node:
         ready=draw(st.sampled_from(["True", "True", "True", "Unknown"])),
         cordoned=draw(st.sampled_from([False, False, True])),
         uid=draw(st.sampled_from(["one", "two"])),
+        annotations={
+            f"{resource}-NetworkUnhealthy": draw(st.sampled_from(["", "Ascend910-1,Ascend910-2"]))
+        },
     )
 
 

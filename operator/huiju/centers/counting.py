@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from huiju.centers.census import Contribution, Units
 from huiju.centers.dra import NodeDevices
-from huiju.centers.nodestate import NodeFacts
-from huiju.centers.podusage import PodUse, free_devices
+from huiju.centers.nodestate import Faults, NodeFacts
+from huiju.centers.podusage import PodUse, held_devices
 from huiju.scheduling.model import Topology
 
 
@@ -62,6 +62,11 @@ def count(
         name: max(amount - used.get(name, 0) - reserved.get(name, 0), 0)
         for name, amount in facts.allocatable.items()
     }
+    for name, faults in facts.faults.items():
+        # Training over several nodes hangs on a device without a link; one that a pod holds
+        # already is not free anyway.
+        lost = faults.unlinked - (held_devices(name, pods) or frozenset())
+        free[name] = max(free.get(name, 0) - len(lost), 0)
     free.update(dict.fromkeys(facts.withheld, 0))
     units = [_units(facts, name, used, free, federated) for name in facts.accelerators]
     units += [_unserved(facts, found) for found in devices if not found.resource]
@@ -73,7 +78,7 @@ def count(
             (name, facts.allocatable.get(name, 0), used.get(name, 0)) for name in facts.custom
         ),
     )
-    return Counted(free, _free_devices(facts, pods, reserved), contribution)
+    return Counted(free, _free_devices(facts, pods, free), contribution)
 
 
 def _units(
@@ -115,15 +120,18 @@ def _unserved(facts: NodeFacts, found: NodeDevices) -> Units:
 
 
 def _free_devices(
-    facts: NodeFacts, pods: Collection[PodUse], reserved: Mapping[str, int]
+    facts: NodeFacts, pods: Collection[PodUse], free: Mapping[str, int]
 ) -> tuple[int, ...] | None:
-    """Numbers of free devices where every holder tells its own, None elsewhere."""
+    """Numbers of free devices where all that take some away tell which, None elsewhere."""
     for name, resolved in facts.accelerators.items():
         if not resolved.reports_devices or resolved.accelerator.topology is Topology.FLAT:
             continue
-        units = facts.allocatable.get(name, 0)
-        broken = facts.capacity.get(name, 0) != units
-        if broken or name in facts.withheld or reserved.get(name, 0):
+        held = held_devices(name, pods)
+        if held is None:
             return None
-        return free_devices(name, units, pods)
+        faults = facts.faults.get(name, Faults())
+        everything = frozenset(range(facts.capacity.get(name, 0)))
+        left = everything - held - faults.broken - faults.unlinked
+        # Reservations and unnamed faults take devices away without saying which.
+        return tuple(sorted(left)) if len(left) == free.get(name, 0) else None
     return None

@@ -8,11 +8,12 @@ Invariant: pure; the same node, resolver and held devices give equal facts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from huiju.centers.catalogue import Resolved, Resolver
 from huiju.centers.objects import Node
+from huiju.centers.podusage import device_numbers
 from huiju.centers.requests import amounts
 from huiju.scheduling.model import NodeShape, Taint, vector
 
@@ -27,6 +28,16 @@ _LABELS_OF_ONE_NODE: Final = frozenset(
         "alpha.kubernetes.io/provided-node-ip",
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Numbers of devices with faults, where the node's annotations tell them."""
+
+    broken: frozenset[int] = frozenset()
+    """No longer in allocatable."""
+    unlinked: frozenset[int] = frozenset()
+    """Still in allocatable, but out of reach for the devices of other nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class NodeFacts:
     """Extended resources that are no accelerators."""
     labels: tuple[tuple[str, str], ...]
     taints: tuple[Taint, ...]
+    faults: Mapping[str, Faults] = field(default_factory=dict)
+    """Devices that the node says are not to be used, by resource name."""
     withheld: frozenset[str] = frozenset()
     """Accelerators that vanished so lately that they count as present but not as free."""
 
@@ -108,7 +121,24 @@ def read_node(node: Node, resolver: Resolver) -> NodeFacts:
         custom=frozenset(custom),
         labels=tuple(sorted((k, v) for k, v in labels.items() if _shared(k, v, meta.name))),
         taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
+        faults=_faults(accelerators, annotations),
     )
+
+
+def _faults(
+    accelerators: Mapping[str, Resolved], annotations: Mapping[str, str]
+) -> dict[str, Faults]:
+    """What annotations named after the resource say of single devices of Ascend."""
+    found = {}
+    for name, resolved in accelerators.items():
+        if not resolved.reports_devices:
+            continue
+        broken = device_numbers(annotations.get(f"{name}-Unhealthy", "")) or ()
+        unlinked = device_numbers(annotations.get(f"{name}-NetworkUnhealthy", "")) or ()
+        faults = Faults(frozenset(broken), frozenset(unlinked) - frozenset(broken))
+        if faults != Faults():
+            found[name] = faults
+    return found
 
 
 def is_extended(resource: str) -> bool:

@@ -121,17 +121,17 @@ def device_numbers(text: str) -> tuple[int, ...] | None:
     return tuple(sorted(numbers))
 
 
-def free_devices(resource: str, units: int, pods: Iterable[PodUse]) -> tuple[int, ...] | None:
-    """Numbers of the free devices of a node with so many, all healthy.
+def held_devices(resource: str, pods: Iterable[PodUse]) -> frozenset[int] | None:
+    """Numbers of the devices that pods hold on one node.
 
-    None where a pod that holds some does not say which, or says what cannot be.
+    None where a pod that holds some does not say which, or two say the same.
     """
-    free = set(range(units))
+    held: set[int] = set()
     for pod in pods:
         wanted = next((amount for name, amount in pod.request if name == resource), 0)
         if not wanted:
             continue
-        if pod.devices is None or len(pod.devices) != wanted or not free.issuperset(pod.devices):
+        if pod.devices is None or len(pod.devices) != wanted or not held.isdisjoint(pod.devices):
             return None
-        free.difference_update(pod.devices)
-    return tuple(sorted(free))
+        held.update(pod.devices)
+    return frozenset(held)

@@ -98,11 +98,15 @@ def worker_request(job: JobObject, alternative: int, resource: str) -> Vector:
 
 
 def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...]:
-    """The workers' planned nodes, as far as the status tells: spread evenly, rounded up."""
+    """The workers' planned nodes, as far as the status tells: spread evenly, none twice.
+
+    A worker too many would stay reserved for as long as the job runs.
+    """
     if not placement.nodes:
         return ()
-    each = -(-job.spec.workers // len(placement.nodes))
-    return tuple(Assignment(node, each) for node in placement.nodes)
+    each, more = divmod(job.spec.workers, len(placement.nodes))
+    spread = ((node, each + (n < more)) for n, node in enumerate(placement.nodes))
+    return tuple(Assignment(node, workers) for node, workers in spread if workers)
 
 
 def placed_of(job: JobObject, gflops_per_unit: int, shapes: Shapes) -> Placed | None:

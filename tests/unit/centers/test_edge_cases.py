@@ -307,6 +307,35 @@ def test_15_free_starts_from_allocatable_so_broken_devices_are_not_offered() -> 
     assert bucket.free_devices is None, "nobody says which of the eight is broken"
 
 
+def test_15_a_broken_device_that_is_named_leaves_the_others_known() -> None:
+    told = {f"{ASCEND}-Unhealthy": "Ascend910-3"}
+    made = inventory(node("n", {ASCEND: "8"}, A, allocatable={ASCEND: "7"}, annotations=told))
+    bucket = bucket_of(made, "n")
+    assert bucket is not None
+    assert bucket.free_devices == (0, 1, 2, 4, 5, 6, 7)
+
+
+def test_16_devices_without_a_link_are_not_offered() -> None:
+    told = {f"{ASCEND}-NetworkUnhealthy": "Ascend910-0,Ascend910-6"}
+    made = inventory(
+        node("n", {ASCEND: "8"}, A, annotations=told),
+        pod("p", "n", {ASCEND: "2"}, real="Ascend910-0,Ascend910-1"),
+    )
+    counted = tally(made, "ascend-910a")
+    assert (counted.allocatable, counted.used, counted.free) == (8, 2, 5)
+    bucket = bucket_of(made, "n")
+    assert bucket is not None
+    assert bucket.free_devices == (2, 3, 4, 5, 7)
+
+
+def test_06_a_reservation_hides_which_devices_are_free() -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A), reservation("job", 1, {ASCEND: 4}, n=1))
+    bucket = bucket_of(made, "n")
+    assert bucket is not None
+    assert bucket.free_devices is None
+    assert dict(bucket.free)[ASCEND] == 4
+
+
 def test_20_pods_of_another_federation_count_as_held_by_federations() -> None:
     made = inventory(node("n", {GPU: "8"}, H100), pod("p", "n", {GPU: "4"}, owner=("elsewhere", 3)))
     assert tally(made, "nvidia-h100-sxm").federated == 4
