@@ -144,6 +144,13 @@ def test_04_amounts_never_enter_a_total_of_cards(name: str) -> None:
     assert made.buckets() == ()
 
 
+def test_05_shares_that_need_their_own_scheduler_are_not_offered_as_cards() -> None:
+    register = {"hami.io/node-nvidia-register": '[{"id":"GPU-0","count":10}]'}
+    made = inventory(node("n", {GPU: "80"}, H100, annotations=register))
+    assert made.resource_of("nvidia-h100-sxm") is None
+    assert made.resource_of("nvidia-h100-sxm-shared") == GPU
+
+
 def test_06_free_devices_tell_two_rings_of_two_from_one_of_four() -> None:
     made = inventory(
         node("n", {ASCEND: "8"}, A),
@@ -349,7 +356,7 @@ def test_28_two_decisions_of_one_wave_do_not_take_the_same_cards() -> None:
     assert free_on(made, "n", GPU) == 8
 
 
-def test_33_a_nominated_pod_holds_its_place_before_it_is_bound() -> None:
+def test_28_a_nominated_pod_holds_its_place_before_it_is_bound() -> None:
     made = inventory(
         node("n", {GPU: "8"}, H100),
         pod("p", "", {GPU: "8"}, phase="Pending", nominated="n"),

@@ -109,7 +109,7 @@ def night(zone: str) -> tuple[float, ...]:
     return hourly_price(spec(timeZone=zone, tariff=tariff), NOON)
 
 
-def test_tariff_hours_are_local_and_prices_in_utc() -> None:
+def test_38_tariff_hours_are_local_and_prices_in_utc() -> None:
     prices = night("Asia/Shanghai")
     assert [hour for hour, price in enumerate(prices) if price == 1.0] == list(range(16, 24))
     assert prices[0] == 3.0
