@@ -39,7 +39,8 @@ class ComputeQueueSpec(ApiModel):
             "lendingLimit needs a guarantee and must not exceed it: set guarantee to at least it",
             field=".lendingLimit",
             check=lambda self: (
-                self.lending_limit is None or self.lending_limit <= (self.guarantee or 0)
+                self.lending_limit is None
+                or (self.guarantee is not None and self.lending_limit <= self.guarantee)
             ),
         ),
     )

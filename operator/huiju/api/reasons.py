@@ -165,8 +165,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.CENTER_UNREACHABLE: Description(
             "The hub gets no answer from the center.",
-            "Check the network and the API server of the center; jobs that run there stay"
-            " bound to it.",
+            "Check network and API server of the center; jobs that run there stay bound to it.",
         ),
         Reason.CENTER_CORDONED: Description(
             "The center takes no new jobs because its operator cordoned it.",
@@ -174,8 +173,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.CENTER_NOT_READY: Description(
             "The center is known, and not yet ready to take jobs.",
-            "Read the conditions of the ComputeCenter; after a start of the hub this passes by"
-            " itself.",
+            "Read the conditions of the ComputeCenter; after a hub start this passes by itself.",
         ),
         Reason.REGION_NOT_ALLOWED: Description(
             "The center lies in a region that `spec.placement.regions` does not allow.",
@@ -247,28 +245,23 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.IMAGE_PULL_FAILED: Description(
             "A node of the center could not pull an image.",
-            "Check the name, the pull secrets in `spec.carry`, and the registry mirrors of the"
-            " center.",
+            "Check the name, the pull secrets in `spec.carry`, and the center's mirrors.",
         ),
         Reason.POD_REJECTED: Description(
             "The center refused to make the pods of the job.",
-            "Read the message: a policy or an admission webhook of the center names what it"
-            " refuses.",
+            "Read the message: a policy or an admission webhook of the center says why.",
         ),
         Reason.QUOTA_EXCEEDED: Description(
             "A ResourceQuota in the center leaves no room for the pods.",
-            "Have the quota of the namespace in the center raised; another center is tried"
-            " meanwhile.",
+            "Have the quota in the center raised; another center is tried meanwhile.",
         ),
         Reason.UNSCHEDULABLE: Description(
             "Not all pods found a node within `spec.schedulingDeadline`.",
-            "Nothing needs to be done; another center is tried, and the message says what was"
-            " missing.",
+            "Nothing needs to be done; another center is tried, the message says what lacked.",
         ),
         Reason.DISPATCH_REFUSED: Description(
             "The API server of the center refused the workload.",
-            "Correct what the message names, in the job or in the rights of the account of the"
-            " hub.",
+            "Correct what the message names, in the job or in the rights of the hub's account.",
         ),
         Reason.FOREIGN_OBJECT: Description(
             "An object of the same name in the center belongs to somebody else and was left alone.",
@@ -312,19 +305,16 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Wait some seconds; if it stays, check the address in the kubeconfig.",
         ),
         Reason.CREDENTIAL_INVALID: Description(
-            "The Secret with the kubeconfig is missing, cannot be read, or is refused by the"
-            " center.",
+            "The Secret with the kubeconfig is missing, unreadable or refused by the center.",
             "Renew it with `kubectl huiju join`, or correct the Secret that the message names.",
         ),
         Reason.CREDENTIAL_REFUSED: Description(
             "The kubeconfig holds something that the hub never uses, such as an exec plugin.",
-            "Replace it by a kubeconfig with inline certificates or a token, as `kubectl huiju"
-            " join` makes.",
+            "Use a kubeconfig with inline certificates or a token; `kubectl huiju join` makes one.",
         ),
         Reason.IDENTITY_CHANGED: Description(
             "The credential now leads to a different cluster than the one first met.",
-            "Correct the credential; if the cluster was rebuilt, delete the ComputeCenter and"
-            " join it again.",
+            "Correct the credential; after a rebuild of the cluster delete it here and join again.",
         ),
         Reason.INVENTORY_FRESH: Description(
             "Nodes and pods of the center are followed.",
@@ -336,8 +326,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.MASS_ORPHANS: Description(
             "So many workloads seem to have lost their jobs that none was removed.",
-            "Check that the hub was not restored from an old backup, then allow the removal as"
-            " the message says.",
+            "Check that the hub was not restored from an old backup; the message says how to go on.",
         ),
     },
     "Queues": {
