@@ -406,6 +406,20 @@ def test_45_unchanged_nodes_and_pods_change_nothing() -> None:
     assert made.buckets() is before
 
 
+def test_45_a_change_makes_only_the_buckets_anew_that_it_touches() -> None:
+    made = inventory(
+        *(node(f"a{i}", {GPU: "8"}, H100) for i in range(3)),
+        *(node(f"b{i}", {ASCEND: "8"}, B3) for i in range(3)),
+    )
+    before = {bucket.nodes: bucket for bucket in made.buckets()}
+    made.set_pod(pod("p", "a1", {GPU: "1"}))
+    after = {bucket.nodes: bucket for bucket in made.buckets()}
+    ascend = ("b0", "b1", "b2")
+    assert after[ascend] is before[ascend]
+    assert set(after) == {ascend, ("a0", "a2"), ("a1",)}
+    assert after["a1",].shape is after["a0", "a2"].shape
+
+
 def test_46_a_cluster_of_claims_only_is_not_empty() -> None:
     made = inventory(node("n", {}))
     made.set_slice(slice_of("s", "n", [gpu_device(f"gpu-{i}") for i in range(8)]))
