@@ -326,7 +326,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.MASS_ORPHANS: Description(
             "So many workloads seem to have lost their jobs that none was removed.",
-            "Check that the hub was not restored from an old backup; the message says how to go on.",
+            "Check that the hub was not restored from an old backup; the message says what next.",
         ),
     },
     "Queues": {
