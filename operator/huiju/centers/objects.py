@@ -206,21 +206,6 @@ class PodClaimStatus(msgspec.Struct, rename="camel", gc=False):
     resource_claim_name: str | None = None
 
 
-class ClaimMapping(msgspec.Struct, rename="camel", gc=False):
-    """Which devices of a claim serve an extended resource of a container."""
-
-    container_name: str = ""
-    request_name: str = ""
-    resource_name: str = ""
-
-
-class ExtendedClaim(msgspec.Struct, rename="camel", gc=False):
-    """The ResourceClaim that the scheduler made for a pod's extended resources."""
-
-    resource_claim_name: str = ""
-    request_mappings: list[ClaimMapping] = []
-
-
 class PodStatus(msgspec.Struct, rename="camel", gc=False):
     """How a pod is."""
 
@@ -235,7 +220,6 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
     pod_ip: str = msgspec.field(default="", name="podIP")
     host_ip: str = msgspec.field(default="", name="hostIP")
     resource_claim_statuses: list[PodClaimStatus] = []
-    extended_resource_claim_status: ExtendedClaim | None = None
 
 
 class Pod(msgspec.Struct, rename="camel", gc=False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 
 import msgspec
@@ -144,11 +144,6 @@ class Catalogue:
             if pattern.fullmatch(word):
                 return model
         return None
-
-    @cached_property
-    def source_labels(self) -> frozenset[str]:
-        """All labels in which vendors say what a chip is."""
-        return frozenset(label for labels in self.labels.values() for label in labels)
 
 
 @cache
