@@ -16,9 +16,9 @@ from huiju.centers.legal import check_legal
         ("ascend-910b3", 14, 4),
         ("ascend-a3", 1, 1),
         ("ascend-a3", 16, 8),
-        ("ascend-310p-vir04", 1, 1),
-        ("ascend-950-superpod", 3, 1),
-        ("ascend-950-superpod", 8, 64),
+        ("ascend-310p-vnpu-4c.3cpu", 1, 1),
+        ("ascend-310p-vnpu-4c.3cpu", 1, 8),
+        ("ascend-950", 3, 1),
         ("nvidia-h100-sxm", 3, 5),
         ("some-new-chip", 7, 7),
     ],
@@ -36,8 +36,7 @@ def test_what_a_server_can_serve_is_legal(model: str, per_worker: int, workers: 
         ("ascend-910b3", 11, 2, "10, 12, 14 or 16"),
         ("ascend-a3", 5, 1, "1, 2, 4, 6, 8, 10, 12, 14 or 16"),
         ("ascend-a3", 1, 2, "or one worker"),
-        ("ascend-310p-vir04", 2, 1, "use 1"),
-        ("ascend-950-superpod", 4, 2, "use 8"),
+        ("ascend-310p-vnpu-4c.3cpu", 2, 1, "use 1"),
     ],
 )
 def test_an_impossible_size_is_refused_with_the_legal_ones(
