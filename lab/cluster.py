@@ -31,6 +31,8 @@ from lab.programs import Programs
 
 _TAIL: Final = 12
 _POLL: Final = 0.1
+_KWOKCTL_SECONDS: Final = 60.0
+_SAID: Final = 2000
 
 
 class ClusterFailed(Exception):
@@ -94,13 +96,16 @@ class Cluster:
             "cluster",
             f"--name={self.name}",
             f"--config={config}",
-            seconds=seconds,
+            seconds=min(seconds, _KWOKCTL_SECONDS),
         )
         if not (self.folder / "pki" / "admin.crt").is_file():
             raise ClusterFailed(f"cluster {self.name}: kwokctl made nothing:\n{said}")
         self.kubeconfig.write_text(self.kubeconfig_text())
         self.kubeconfig.chmod(0o600)
-        await self.ready(max(1.0, until - time.monotonic()))
+        try:
+            await self.ready(max(1.0, until - time.monotonic()))
+        except ClusterFailed as failure:
+            raise ClusterFailed(f"{failure}\n--- kwokctl\n{said[-_SAID:]}") from None
 
     async def ready(self, seconds: float = 60.0) -> None:
         """Wait until every part serves; raises ClusterFailed with the ends of the logs."""

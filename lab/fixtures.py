@@ -36,6 +36,8 @@ _TEST: Final = "lab.huiju.dev/test"
 _NAMED_BY_SYSTEM: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 _GROUPED: Final = frozenset({"centers", "center"})
 _SECONDS: Final = 60.0
+_START_SECONDS: Final = 80.0
+"""Less than a test may take, so that a cluster that fails says why."""
 R = TypeVar("R")
 
 NamespaceIn = Callable[[Cluster], Awaitable[str]]
@@ -114,7 +116,9 @@ def lab_cluster(
 
     async def make(spec: ClusterSpec) -> Cluster:
         name = f"t-{os.getpid()}-{_short(request.node.nodeid)}-{len(made)}"
-        lab = await federation.join(name, [spec], progress=Progress(_TERMINAL))
+        lab = await federation.join(
+            name, [spec], progress=Progress(_TERMINAL), seconds=_START_SECONDS
+        )
         made.append(lab)
         return lab[spec.name]
 
@@ -207,7 +211,12 @@ class _Shared:
 
     def __enter__(self) -> Lab:
         self._lab = in_thread(
-            federation.join(self._name, self._specs, progress=Progress(_TERMINAL))
+            federation.join(
+                self._name,
+                self._specs,
+                progress=Progress(_TERMINAL),
+                seconds=_START_SECONDS,
+            )
         )
         return self._lab
 
