@@ -100,7 +100,21 @@ def configuration(spec: ClusterSpec, ports: Ports, programs: Programs, folder: P
         "options": options,
         "componentsPatches": _patches(spec, folder),
     }
-    return yaml.safe_dump_all([cluster, *stages(spec.name)], sort_keys=False)
+    return yaml.safe_dump_all([cluster, *stages(spec.name), _logs(folder)], sort_keys=False)
+
+
+def _logs(folder: Path) -> dict[str, Any]:
+    """What every container prints: one file, since nothing really runs."""
+    file = folder / "worker.log"
+    stamp = "2026-01-01T00:00:{:02d}.000000000Z stdout F "
+    said = ("rendezvous complete", *(f"step {n}: loss {5 / n:.3f}" for n in range(1, 41)), "done")
+    file.write_text("".join(f"{stamp.format(n)}{line}\n" for n, line in enumerate(said)))
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "workers"},
+        "spec": {"logs": [{"logsFile": str(file)}]},
+    }
 
 
 def _patches(spec: ClusterSpec, folder: Path) -> list[dict[str, Any]]:
