@@ -41,10 +41,15 @@ check: $(STAMP) ## Format, lint, types, layer contracts, generated files (under 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m huiju.api.crd --check
+	$(BIN)/python -m huiju.api.reference --check
+	$(BIN)/python -m huiju.api.lint
+	$(BIN)/python -m huiju.cli.reference --check
 
 .PHONY: crds
-crds: $(STAMP) ## Generate the CRDs from the models
+crds: $(STAMP) ## Generate the CRDs and the reference pages from the code
 	$(BIN)/python -m huiju.api.crd --write
+	$(BIN)/python -m huiju.api.reference --write
+	$(BIN)/python -m huiju.cli.reference --write
 
 .PHONY: test
 test: $(STAMP) tools ## Set up everything and pass all tests
@@ -53,6 +58,21 @@ test: $(STAMP) tools ## Set up everything and pass all tests
 .PHONY: test-unit
 test-unit: $(STAMP) ## Only the tests that need no control plane
 	$(BIN)/python -m pytest -m "not lab" $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: $(STAMP) tools ## A hub, three centers, a recorded trace as real jobs, a report
+	$(BIN)/python -m demo up
+
+.PHONY: demo-down
+demo-down: $(STAMP) ## End the demo; nothing is left behind
+	$(BIN)/python -m demo down
+
+.PHONY: bench
+bench: bench-dispatch ## All benchmarks
+
+.PHONY: bench-dispatch
+bench-dispatch: $(STAMP) tools ## Jobs dispatched per second, latencies, cost per job
+	$(BIN)/python -m tests.perf.bench_dispatch $(BENCH_ARGS)
 
 .PHONY: lock
 lock: $(STAMP) ## Renew the pinned dependencies

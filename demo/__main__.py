@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from demo import federation, report, table
-from demo.scene import Recorded, manifest, recorded
+from demo.scene import SITES, Recorded, manifest, recorded
 from demo.watch import Picture, watching
 from huiju.kube.client import Client
 from huiju.kube.resources import CROSS_REGION_JOBS
@@ -79,15 +79,13 @@ async def run(compression: float) -> int:
 
 async def _ready(picture: Picture) -> None:
     async with asyncio.timeout(60):
-        while len(picture.units) < len(table.SITES) or not all(
+        while len(picture.units) < len(SITES) or not all(
             whole for _, whole in picture.units.values()
         ):
             await asyncio.sleep(0.2)
 
 
-async def _submit(
-    hub: Client, picture: Picture, jobs: list[Recorded], compression: float
-) -> None:
+async def _submit(hub: Client, picture: Picture, jobs: list[Recorded], compression: float) -> None:
     """Create each job when its time has come."""
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,10 +56,8 @@ def down() -> bool:
     folder = federation.runs() / LAB
     if not folder.is_dir():
         return False
-    try:
+    with suppress(OSError, ValueError):  # the hub was never started
         Process.parse((folder / _PID).read_text()).end(patience=5.0)
-    except (OSError, ValueError):
-        pass  # the hub was never started
     federation.down(LAB)
     return True
 
@@ -69,9 +67,7 @@ async def _queues(hub: Client) -> None:
     for site in SITES:
         team = f"team-{site.name}"
         await joining.namespace(hub, team)
-        await joining.queue(
-            hub, team, parent=QUEUE_ROOT, namespaces=[team], homeCenter=site.name
-        )
+        await joining.queue(hub, team, parent=QUEUE_ROOT, namespaces=[team], homeCenter=site.name)
 
 
 async def _center(lab: Lab, hub: Client, name: str) -> None:

@@ -30,7 +30,7 @@ class _Placement(msgspec.Struct):
     center: str
 
 
-class _JobStatus(msgspec.Struct, rename="camel"):
+class _JobStatus(msgspec.Struct, rename="camel", frozen=True):
     phase: str = ""
     reason: str = ""
     placement: _Placement | None = None
@@ -48,7 +48,7 @@ class _Units(msgspec.Struct, rename="camel"):
     free: int = 0
 
 
-class _CenterStatus(msgspec.Struct, rename="camel"):
+class _CenterStatus(msgspec.Struct, rename="camel", frozen=True):
     accelerators: list[_Units] = []
 
 

@@ -140,7 +140,7 @@ class _Named(msgspec.Struct, rename="camel"):
     labels: dict[str, str] = {}
 
 
-class _SeenStatus(msgspec.Struct, rename="camel"):
+class _SeenStatus(msgspec.Struct, rename="camel", frozen=True):
     placement: msgspec.Raw | None = None
 
 
