@@ -116,9 +116,13 @@ def _jobs(session: Session) -> list[dict[str, Any]]:
         raise UsageError("-f takes the whole job from the file: leave the other flags out")
     made = from_files(flags.filename) if flags.filename else [from_flags(flags, session.tail)]
     # A dry run on the client needs no cluster, so that it works before one is configured.
-    offline = flags.dry_run == "client" and not getattr(flags, "namespace", None)
+    asked = getattr(flags, "namespace", None)
+    offline = flags.dry_run == "client" and not asked
     for job in made:
-        if not job["metadata"].get("namespace"):
+        own = job["metadata"].get("namespace")
+        if own and asked and own != asked:
+            raise UsageError(f"the file says namespace {own}, -n says {asked}: leave one out")
+        if not own:
             job["metadata"]["namespace"] = "default" if offline else session.namespace
     return made
 
