@@ -88,8 +88,12 @@ class CenterState:
     """Model to the names under which its units are advertised."""
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Model to limit and held units."""
+    index: dict[tuple[str, str], dict[_Key, Block]] = field(default_factory=dict)
+    """Blocks by the model and the resource that they offer."""
     version: int = 0
     growth: int = 0
+    capacity: int = 0
+    """Rises with every change but that of holds."""
     policy: int = 0
     """Rises when anything but capacity changes."""
     free_gflops: int = 0
@@ -101,6 +105,7 @@ class CenterState:
             self.policy += 1
         self.center = center
         self.blocks = {}
+        self.index = {}
         self.holds = []
         resources: dict[str, set[str]] = {}
         self.free_gflops = 0
@@ -110,6 +115,7 @@ class CenterState:
         self.limits = {known.model: (known.limit, known.held) for known in center.limits}
         self.version += 1
         self.growth += 1
+        self.capacity += 1
 
     def _add_bucket(self, bucket: Bucket, resources: dict[str, set[str]]) -> None:
         kind = NodeKind.of(bucket.shape)
@@ -121,18 +127,18 @@ class CenterState:
         key = (kind.serial, bucket.free, bucket.free_devices, 0)
         block = self.blocks.get(key)
         if block is None:
-            self.blocks[key] = Block(kind, free, bucket.free_devices, sorted(bucket.nodes))
+            self._put(key, Block(kind, free, bucket.free_devices, sorted(bucket.nodes)))
         else:
             block.nodes = sorted([*block.nodes, *bucket.nodes])
+
+    def offers(self, model: str, resource: str) -> list[Block]:
+        """Blocks whose nodes offer the model under the resource name."""
+        return list(self.index.get((model, resource), {}).values())
 
     def gflops(self, model: str, resource: str) -> int:
         """Normalized compute of one unit; the most where nodes differ."""
         return max(
-            (
-                block.kind.accelerators[model, resource].gflops
-                for block in self.blocks.values()
-                if (model, resource) in block.kind.accelerators
-            ),
+            (b.kind.accelerators[model, resource].gflops for b in self.offers(model, resource)),
             default=0,
         )
 
@@ -165,6 +171,7 @@ class CenterState:
             limit, held = self.limits[model]
             self.limits[model] = (limit, held + units)
         self.version += 1
+        self.capacity += 1
         return [Assignment(node, workers) for node in taken]
 
     def _move(
@@ -179,13 +186,21 @@ class CenterState:
             del block.nodes[bisect_left(block.nodes, node)]
         if not block.nodes:
             key = _key(block.kind, block.free, block.devices, block.hold)
-            self.blocks.pop(key, None)
+            del self.blocks[key]
+            for offer in block.kind.accelerators:
+                del self.index[offer][key]
         key = _key(block.kind, free, devices, hold)
         target = self.blocks.get(key)
         if target is None:
-            target = self.blocks[key] = Block(block.kind, free, devices, [], hold)
+            target = self._put(key, Block(block.kind, free, devices, [], hold))
         for node in nodes:
             insort(target.nodes, node)
+
+    def _put(self, key: _Key, block: Block) -> Block:
+        self.blocks[key] = block
+        for offer in block.kind.accelerators:
+            self.index.setdefault(offer, {})[key] = block
+        return block
 
     def hold(self, hold: Hold) -> None:
         """Keep nodes for a job; nodes that are already held stay with their first holder."""

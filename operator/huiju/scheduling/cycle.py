@@ -13,7 +13,7 @@ from math import inf
 from huiju.scheduling import reasons
 from huiju.scheduling.capacity import CenterState, total_free
 from huiju.scheduling.filter import matches
-from huiju.scheduling.fit import NO_HOLDS, Holds, Option
+from huiju.scheduling.fit import Option
 from huiju.scheduling.heads import Heads
 from huiju.scheduling.model import (
     Assignment,
@@ -25,13 +25,16 @@ from huiju.scheduling.model import (
     Wait,
 )
 from huiju.scheduling.order import JobClass, Leaf, turns
+from huiju.scheduling.refusal import NO_HOLDS, Holds
 from huiju.scheduling.score import Scorer, Wish
 from huiju.scheduling.share import Share
-from huiju.scheduling.summary import summarize
+from huiju.scheduling.summary import main_reason, message_of
 from huiju.scheduling.world import World
 
 _TRACED = 8
 """Candidates kept in the trace of a placement."""
+_LIMITS = (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE, reasons.BEHIND_OTHERS)
+"""Reasons that no free node would change."""
 Blocked = tuple[str, str]
 """Reason and message."""
 
@@ -52,9 +55,7 @@ class Cycle:
         """Decide everything that can be decided now."""
         world = self.world
         for state in world.centers.values():
-            if state.holds:
-                state.release_holds()
-                world.growth += 1
+            state.release_holds()
         lines = self._lines()
         self._starving(lines)
         branch = turns(lines)
@@ -123,10 +124,10 @@ class Cycle:
         place, found = leaf.head()
         answer = self.decide(found, leaf.share, place[2])
         if isinstance(answer, Option):
-            self._commit(answer, place[2], self.trace(found, leaf.share, place[2]))
+            self._commit(found, answer, place[2], leaf.share)
             leaf.advance(blocked=False)
             return
-        if leaf.top and answer[0] not in (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE):
+        if leaf.top and answer[0] not in _LIMITS:
             self.heads.preempt(found, leaf.share)
             self.heads.reserve(found, leaf.share)
         self._tell(found, *answer)
@@ -142,12 +143,9 @@ class Cycle:
         fitter = found.key.fitter
         if fitter.hopeless is not None and fitter.hopeless[0] == self.world.growth:
             return fitter.hopeless[1:]
-        options, refusals, free = self._ask(found, uid)
+        options, words = self._ask(found, uid)
         if not options:
-            blocked = summarize(refusals, len(self.world.centers))
-            if free:
-                fitter.hopeless = (self.world.growth, *blocked)
-            return blocked
+            return self._refused(found, uid, main_reason(words))
         wish = self.wish(found, share)
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
         first: Blocked | None = None
@@ -160,21 +158,37 @@ class Cycle:
         assert first is not None  # noqa: S101 - there was at least one option
         return first
 
-    def _ask(self, found: JobClass, uid: str) -> tuple[list[Option], list[Refusal], bool]:
-        """Options, refusals, and whether nothing was refused for a hold."""
+    def _ask(self, found: JobClass, uid: str) -> tuple[list[Option], list[str]]:
+        """Options and reasons of refusals of all centers."""
         options: list[Option] = []
-        refusals: list[Refusal] = []
-        free = True
+        words: list[str] = []
         for state in self.world.centers.values():
             verdict = found.key.fitter.verdict(state, self.now, self.holds(state, found, uid))
             options += verdict.options
-            refusals += verdict.refusals
-            free = free and not state.holds
-        for entry in found.key.fitter.avoid:
-            if entry.until > self.now:
-                self._wakes = min(self._wakes, entry.until)
-                free = False
-        return options, refusals, free
+            words += [word for word, _ in verdict.words]
+        return options, words
+
+    def _refused(self, found: JobClass, uid: str, reason: str) -> Blocked:
+        """No center can take the class's head; remembers it if even without holds none could."""
+        fitter, message = found.key.fitter, found.message
+        if found.reason != reason or found.untold:
+            message = message_of(self.refusals(found, uid), len(self.world.centers))
+        held = [state for state in self.world.centers.values() if state.holds]
+        waits = [entry.until for entry in fitter.avoid if entry.until > self.now]
+        self._wakes = min(self._wakes, *waits, inf)
+        if not waits and not any(
+            fitter.verdict(state, self.now, frozenset(state.holds)).options for state in held
+        ):
+            fitter.hopeless = (self.world.growth, reason, message)
+        return reason, message
+
+    def refusals(self, found: JobClass, uid: str) -> list[Refusal]:
+        """What all centers that refuse the class's head say."""
+        return [
+            refusal
+            for state in self.world.centers.values()
+            for refusal in found.key.fitter.refusals(state, self.now, self.holds(state, found, uid))
+        ]
 
     def holds(self, state: CenterState, found: JobClass, uid: str) -> Holds:
         """Holds that the job may ignore: its own, and those that begin after its end."""
@@ -222,8 +236,8 @@ class Cycle:
 
     # --- what follows from a decision ----------------------------------------------------------
 
-    def _commit(self, option: Option, uid: str, trace: Trace) -> None:
-        world = self.world
+    def _commit(self, found: JobClass, option: Option, uid: str, share: Share) -> None:
+        world, trace = self.world, self.trace(found, share, uid)
         assignments: list[Assignment] = []
         state = world.centers[option.center]
         for block, nodes, workers in option.plan:
@@ -257,11 +271,11 @@ class Cycle:
 
     def trace(self, found: JobClass, share: Share, uid: str, most: int = _TRACED) -> Trace:
         """What is weighed for a class now."""
-        options, refusals, _ = self._ask(found, uid)
+        options, _ = self._ask(found, uid)
         wish = self.wish(found, share)
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
         candidates = [self.scorer.candidate(o, wish, self.now) for o in options[:most]]
-        return Trace(tuple(candidates), tuple(refusals))
+        return Trace(tuple(candidates), tuple(self.refusals(found, uid)))
 
     def _tell(self, found: JobClass, reason: str, message: str) -> None:
         uids = [place[2] for place in found.line]

@@ -14,7 +14,7 @@ from huiju.scheduling.model import Explanation, Job, Queue, Trace
 from huiju.scheduling.order import ClassKey, JobClass, Place, place_of
 from huiju.scheduling.score import Scorer
 from huiju.scheduling.share import Share
-from huiju.scheduling.summary import summarize
+from huiju.scheduling.summary import main_reason, message_of
 from huiju.scheduling.world import World
 
 _ALL = 1_000_000
@@ -27,7 +27,7 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
         return None
     told = _answer(world, scorer, job, now)
     found = world.class_of(uid)
-    if found is not None and not found.untold and found.reason:
+    if found is not None and not found.untold and found.reason not in ("", told.reason):
         return _with_reason(told, found.reason, found.message)
     return told
 
@@ -73,7 +73,8 @@ def _reason(
     world: World, cycle: Cycle, found: JobClass, share: Share, place: Place, trace: Trace
 ) -> tuple[str, str]:
     if not trace.candidates:
-        return summarize(trace.refusals, len(world.centers))
+        words = [refusal.reason for refusal in trace.refusals]
+        return main_reason(words), message_of(trace.refusals, len(world.centers))
     answer = cycle.decide(found, share, place[2])
     if isinstance(answer, tuple):
         return answer

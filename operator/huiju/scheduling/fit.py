@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from huiju.scheduling import reasons
-from huiju.scheduling.capacity import Block, CenterState, Hold
-from huiju.scheduling.filter import allowed_image, image_message, refuse, refuse_node
+from huiju.scheduling.capacity import Block, CenterState
+from huiju.scheduling.filter import allowed_image, refuse, refuse_node
 from huiju.scheduling.model import Avoid, JobShape, Refusal, Vector, vector
 from huiju.scheduling.pack import Slot, pack
+from huiju.scheduling.refusal import NO_HOLDS, Holds, Want, tell
 from huiju.scheduling.topology import legal, slots
-
-Holds = frozenset[Hold]
-NO_HOLDS: Holds = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +45,10 @@ class Verdict:
     version: int
     growth: int
     options: tuple[Option, ...]
-    refusals: tuple[Refusal, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Want:
-    """One alternative under one resource name."""
-
-    alternative: int
-    model: str
-    resource: str
-    per_worker: int
-    request: Vector
+    words: tuple[tuple[str, int | None], ...]
+    """Reasons of refusals, each with its alternative."""
+    told: tuple[int, tuple[Refusal, ...]] | None = None
+    """The refusals in full, and the center's version that they speak of."""
 
 
 class Fitter:
@@ -71,7 +61,10 @@ class Fitter:
         """Classes of waiting jobs that have this shape."""
         self.hopeless: tuple[int, str, str] | None = None
         """The growth of the world at which no center could take it, reason and message."""
+        self.forecasts: dict[object, object] = {}
+        """What `reserve` remembers of this shape."""
         self._verdicts: dict[tuple[str, Holds], Verdict] = {}
+        self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
         self._nodes: dict[int, str] = {}
         self._wants: dict[tuple[int, str], Want] = {}
         self._seen = 0.0
@@ -79,6 +72,8 @@ class Fitter:
     def forget(self, center: str) -> None:
         """The center is gone."""
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != center}
+        self._rules.pop(center, None)
+        self.forecasts.clear()
 
     def verdict(self, state: CenterState, now: float, holds: Holds = NO_HOLDS) -> Verdict:
         """What the center says now to a job that may use nodes under these holds."""
@@ -93,33 +88,57 @@ class Fitter:
                 # Since then the center has only lost room, so it still refuses.
                 known.version = state.version
                 return known
-        made = self._judge(state, now, holds)
-        if holds and len(self._verdicts) > 4096:
-            self._verdicts.clear()
-        self._verdicts[key] = made
+        if holds:
+            # Holds are made anew in each cycle: what was said under old ones is of no use.
+            self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != key[0] or not k[1]}
+        made = self._verdicts[key] = self._judge(state, now, holds)
         return made
 
     def _expire(self, now: float) -> None:
         if any(self._seen < entry.until <= now for entry in self.avoid):
             self._verdicts.clear()
+            self._rules.clear()
         self._seen = now
 
+    def refused(self, state: CenterState, now: float) -> Refusal | None:
+        """Why the rules keep the job out of the center, None if they let it in."""
+        name = state.center.name
+        known = self._rules.get(name)
+        if known is None or known[0] is not state or known[1] != state.policy:
+            answer = refuse(self.shape, self.avoid, state.center, now)
+            known = self._rules[name] = (state, state.policy, answer)
+        return known[2]
+
+    def refusals(
+        self, state: CenterState, now: float, holds: Holds = NO_HOLDS
+    ) -> tuple[Refusal, ...]:
+        """The center's refusals in full, with the numbers of this moment."""
+        verdict = self.verdict(state, now, holds)
+        if verdict.told is None or verdict.told[0] != state.version:
+            rule = refuse(self.shape, self.avoid, state.center, now)
+            found = (
+                (rule,)
+                if rule is not None
+                else tuple(tell(self, state, w, index, holds) for w, index in verdict.words)
+            )
+            verdict.told = (state.version, found)
+        return verdict.told[1]
+
     def _judge(self, state: CenterState, now: float, holds: Holds) -> Verdict:
-        refused = refuse(self.shape, self.avoid, state.center, now)
-        if refused is not None:
-            return Verdict(state, state.version, state.growth, (), (refused,))
+        rule = self.refused(state, now)
+        if rule is not None:
+            return Verdict(state, state.version, state.growth, (), ((rule.reason, None),))
         options: list[Option] = []
-        refusals: list[Refusal] = []
+        words: list[tuple[str, int | None]] = []
         for index in range(len(self.shape.alternatives)):
             answer = self._alternative(index, state, holds)
-            if isinstance(answer, Refusal):
-                refusals.append(answer)
+            if isinstance(answer, str):
+                words.append((answer, index))
             else:
                 options.append(answer)
         if not self.shape.alternatives:
-            message = "the job names no accelerator"
-            refusals.append(Refusal(state.center.name, reasons.NO_SUCH_ACCELERATOR, message))
-        return Verdict(state, state.version, state.growth, tuple(options), tuple(refusals))
+            words.append((reasons.NO_SUCH_ACCELERATOR, None))
+        return Verdict(state, state.version, state.growth, tuple(options), tuple(words))
 
     def wants(self, index: int, state: CenterState) -> list[Want]:
         """The alternative under each resource name by which the center advertises its model."""
@@ -135,35 +154,27 @@ class Fitter:
             self._wants[index, resource] = known
         return known
 
-    def _alternative(self, index: int, state: CenterState, holds: Holds) -> Option | Refusal:
-        chosen, name = self.shape.alternatives[index], state.center.name
+    def _alternative(self, index: int, state: CenterState, holds: Holds) -> Option | str:
+        """An option, or the reason why there is none."""
+        chosen = self.shape.alternatives[index]
         wants = self.wants(index, state)
         if not wants:
-            has = ", ".join(sorted(state.resources)) or "no accelerator"
-            message = f"has no {chosen.model}, only {has}"
-            return Refusal(name, reasons.NO_SUCH_ACCELERATOR, message, index)
+            return reasons.NO_SUCH_ACCELERATOR
         if not allowed_image(chosen.image, state.center):
-            message = image_message(chosen.image, state.center)
-            return Refusal(name, reasons.SHARING_POLICY, message, index)
-        units = chosen.per_worker * self.shape.workers
+            return reasons.SHARING_POLICY
         room = state.room(chosen.model)
-        if room is not None and units > room:
-            limit, held = state.limits[chosen.model]
-            message = (
-                f"needs {units} {chosen.model}; the owner lends {limit}"
-                f" and the network holds {held} of them"
-            )
-            return Refusal(name, reasons.SHARING_LIMIT, message, index)
+        if room is not None and chosen.per_worker * self.shape.workers > room:
+            return reasons.SHARING_LIMIT
         for want in wants:
             option = self._option(want, state, holds)
             if option is not None:
                 return option
-        return self._shortage(wants[0], state, holds)
+        return self._shortage(wants[0], state)
 
     def _option(self, want: Want, state: CenterState, holds: Holds) -> Option | None:
         found = [
             Slot(block, len(block.nodes), here, block.free[want.resource])
-            for block, here in self.places(want, state.blocks.values(), holds)
+            for block, here in self.places(want, state.offers(want.model, want.resource), holds)
         ]
         plan = pack(found, self.shape.workers, want.per_worker)
         if plan is None:
@@ -214,13 +225,14 @@ class Fitter:
         size = want.per_worker
         if not legal(accelerator.topology, size, self.shape.workers > 1):
             return 0
-        if self._refused_node(block):
+        if self.refused_node(block):
             return 0
         total = block.kind.allocatable.get(want.resource, 0)
         units = free[want.resource]
         return min(here, slots(accelerator.topology, size, total, units, block.devices))
 
-    def _refused_node(self, block: Block) -> str:
+    def refused_node(self, block: Block) -> str:
+        """What the job asks of a node and these nodes lack, empty if nothing."""
         if not self.shape.node_selector and not block.kind.shape.taints:
             return ""
         serial = block.kind.serial
@@ -231,60 +243,19 @@ class Fitter:
             known = self._nodes[serial] = refuse_node(self.shape, block.kind)
         return known
 
-    # --- the numbers of a refusal --------------------------------------------------------------
-
-    def _shortage(self, want: Want, state: CenterState, holds: Holds) -> Refusal:
-        name, index = state.center.name, want.alternative
-        reason, message = reasons.NO_NODE_FITS, self._numbers(want, state, holds)
-        blocks = [b for b in state.blocks.values() if self._has(want, b)]
-        gang = self.shape.workers > 1
-        if not any(self._legal(want, b, gang) for b in blocks):
-            reason = reasons.ILLEGAL_ACCELERATOR_COUNT
-            message = f"no {want.model} node here serves {want.per_worker} units to one worker"
-        elif all(self._refused_node(b) for b in blocks):
-            message = f"no {want.model} node has {self._refused_node(blocks[0])}"
-        elif state.holds and self._without_holds(want, state):
-            waiting = sorted({h.job for h in state.holds if h not in holds})
-            reason = reasons.RESERVED_FOR_OTHER
-            message = f"{message}; nodes are kept for {len(waiting)} job(s) that waited longer"
-        return Refusal(name, reason, message, index)
-
-    def _has(self, want: Want, block: Block) -> bool:
-        return (want.model, want.resource) in block.kind.accelerators
-
-    def _legal(self, want: Want, block: Block, gang: bool) -> bool:
+    def legal(self, want: Want, block: Block) -> bool:
+        """Whether nodes of this kind serve that many units to one worker at all."""
         accelerator = block.kind.accelerators[want.model, want.resource]
-        return legal(accelerator.topology, want.per_worker, gang)
+        return legal(accelerator.topology, want.per_worker, self.shape.workers > 1)
 
-    def _without_holds(self, want: Want, state: CenterState) -> bool:
-        total = sum(self.workers_on(want, b) * len(b.nodes) for b in state.blocks.values())
-        return total >= self.shape.workers
+    def _shortage(self, want: Want, state: CenterState) -> str:
+        blocks = state.offers(want.model, want.resource)
+        if not any(self.legal(want, b) for b in blocks):
+            return reasons.ILLEGAL_ACCELERATOR_COUNT
+        if state.holds and self.room(want, blocks) >= self.shape.workers:
+            return reasons.RESERVED_FOR_OTHER
+        return reasons.NO_NODE_FITS
 
-    def _numbers(self, want: Want, state: CenterState, holds: Holds) -> str:
-        fitting, largest, enough = 0, 0, 0
-        short: dict[str, int] = {}
-        for block in state.blocks.values():
-            if not self._has(want, block) or (block.hold and block.hold not in holds):
-                continue
-            units = block.free.get(want.resource, 0)
-            largest = max(largest, units)
-            fitting += self.workers_on(want, block) * len(block.nodes)
-            if units < want.per_worker:
-                continue
-            enough += len(block.nodes)
-            for name, amount in want.request:
-                if block.free.get(name, 0) < amount:
-                    short[name] = short.get(name, 0) + len(block.nodes)
-        workers, size = self.shape.workers, want.per_worker
-        if workers == 1:
-            text = f"needs a node with {size} free {want.model}, has none"
-        else:
-            text = f"needs room for {workers} workers with {size} free {want.model} each,"
-            text += f" has {fitting}"
-        text += f"; largest free block {largest}"
-        if short:
-            lack = ", ".join(f"{n} on {count}" for n, count in sorted(short.items()))
-            text += f"; of {enough} nodes with {size} free there is too little {lack}"
-        elif enough > fitting:
-            text += f"; of {enough} nodes with {size} free not all have a legal position for it"
-        return text
+    def room(self, want: Want, blocks: Iterable[Block]) -> int:
+        """Workers that the blocks can take, whoever holds them."""
+        return sum(self.workers_on(want, block) * len(block.nodes) for block in blocks)

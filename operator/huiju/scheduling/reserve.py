@@ -8,15 +8,17 @@ another job are left out, so reservations never overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
 from huiju.scheduling.capacity import Block, CenterState
-from huiju.scheduling.filter import allowed_image, refuse
-from huiju.scheduling.fit import Fitter, Want
+from huiju.scheduling.filter import allowed_image
+from huiju.scheduling.fit import Fitter
 from huiju.scheduling.model import Alternative, Assignment, Placed, Vector
 from huiju.scheduling.pack import Slot, pack
+from huiju.scheduling.refusal import Want
+from huiju.scheduling.world import Ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,13 @@ class Forecast:
     """Jobs that must end first."""
 
 
-Ends = Sequence[tuple[float, Placed]]
-"""Jobs in a center by expected end."""
-
-
 def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
     """Every center and alternative that the rules allow.
 
     `uid` names the job, whose own hold does not stand in its way.
     """
     for state in states:
-        if refuse(fitter.shape, fitter.avoid, state.center, now) is not None:
+        if fitter.refused(state, now) is not None:
             continue
         for index, alternative in enumerate(fitter.shape.alternatives):
             if allowed_image(alternative.image, state.center):
@@ -77,7 +75,11 @@ class Room:
         self.fitter, self.want, self.state = fitter, want, state
         self.units = want.per_worker * fitter.shape.workers
         """Of the whole gang."""
-        self.blocks = [b for b in state.blocks.values() if b.hold is None or b.hold.job == uid]
+        self.blocks = [
+            b
+            for b in state.offers(want.model, want.resource)
+            if b.hold is None or b.hold.job == uid
+        ]
         self._count = sum(fitter.workers_on(want, b) * len(b.nodes) for b in self.blocks)
         self._origin = {node: block for block in self.blocks for node in block.nodes}
         room = state.room(want.model)
@@ -123,7 +125,7 @@ class Room:
         """The earliest time up to `limit` at which the gang fits."""
         missing = max(0, self.fitter.shape.workers - self.count)
         at, ended = now, 0
-        for end, placed in ends:
+        for end, placed in ends.jobs:
             if self.fits():
                 break
             if end > limit:

@@ -7,7 +7,7 @@ that lack room now count before those that could never take the job.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from huiju.scheduling import reasons
 from huiju.scheduling.model import Refusal
@@ -23,17 +23,24 @@ _NEVER = {
 _SHOWN = 3
 
 
-def summarize(refusals: Sequence[Refusal], centers: int) -> tuple[str, str]:
-    """Reason and message for a job that no center can take now."""
+def main_reason(words: Iterable[str]) -> str:
+    """The reason for a job that no center can take now, from the words of all centers."""
+    found = set(words)
+    if not found:
+        return reasons.NO_CENTER
+    hopeful = (found - _NEVER) or found
+    return hopeful.pop() if len(hopeful) == 1 else reasons.NO_CENTER
+
+
+def message_of(refusals: Sequence[Refusal], centers: int) -> str:
+    """The message that goes with `main_reason`."""
     if not centers:
-        return reasons.NO_CENTER, "there is no center"
+        return "there is no center"
     hopeful = [r for r in refusals if r.reason not in _NEVER]
-    words = {r.reason for r in hopeful or refusals}
-    reason = words.pop() if len(words) == 1 else reasons.NO_CENTER
     shown = (hopeful or list(refusals))[:_SHOWN]
     text = "; ".join(f"{r.center}: {r.message}" for r in shown)
     rest = Counter(r.reason for r in refusals)
     rest.subtract(Counter(r.reason for r in shown))
     more = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()) if count > 0)
     what = "the center cannot" if centers == 1 else f"none of {centers} centers can"
-    return reason, f"{what} take it now: {text}" + (f"; besides {more}" if more else "")
+    return f"{what} take it now: {text}" + (f"; besides {more}" if more else "")

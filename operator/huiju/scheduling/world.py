@@ -25,17 +25,28 @@ Speed = Callable[[JobShape, int], float]
 def expected_end(placed: Placed, now: float, speed: Speed) -> float:
     """When a placed job is expected to end, infinite if nobody told.
 
-    A job that has outlived its expectation is expected to run half as long again as it has, but
-    not beyond its longest run time.
+    A job that outlives its expectation is expected to run half as long again, and so on, but not
+    beyond its longest run time. So an expectation stands until it has passed.
     """
     job = placed.job
-    latest = inf if job.max_runtime is None else max(now, placed.started + job.max_runtime)
+    latest = inf if job.max_runtime is None else placed.started + job.max_runtime
     if job.expected_runtime is None:
-        return latest
-    end = placed.started + job.expected_runtime / speed(job.shape, placed.alternative)
-    if end <= now:
-        end = now + max(1.0, (now - placed.started) / 2)
-    return min(end, latest)
+        return latest if latest > now else inf
+    runtime = max(1.0, job.expected_runtime / speed(job.shape, placed.alternative))
+    while placed.started + runtime <= now:
+        runtime *= 1.5
+    end = placed.started + runtime
+    return latest if now < latest < end else end
+
+
+class Ends:
+    """The jobs in a center by expected end; valid until one of them has passed."""
+
+    __slots__ = ("jobs", "until")
+
+    def __init__(self, jobs: list[tuple[float, Placed]], now: float) -> None:
+        self.jobs = sorted(jobs, key=lambda item: (item[0], item[1].started, item[1].job.uid))
+        self.until = min((end for end, _ in jobs if end > now), default=inf)
 
 
 class World:
@@ -67,8 +78,7 @@ class World:
         self._fitters: dict[FitterKey, Fitter] = {}
         self._class_of: dict[str, JobClass] = {}
         self._gflops: dict[str, int] = {}
-        self._ends: dict[str, tuple[tuple[float, Placed], ...]] = {}
-        self._ends_at = -inf
+        self._ends: dict[str, Ends] = {}
 
     # --- centers -------------------------------------------------------------------------------
 
@@ -247,17 +257,13 @@ class World:
         self._ends.pop(placed.center, None)
         self.changed = True
 
-    def ends(self, center: str, now: float, speed: Speed) -> tuple[tuple[float, Placed], ...]:
+    def ends(self, center: str, now: float, speed: Speed) -> Ends:
         """Jobs in a center by expected end, as seen at `now`; those told to stop end now."""
-        if now != self._ends_at:
-            self._ends.clear()
-            self._ends_at = now
         known = self._ends.get(center)
-        if known is None:
+        if known is None or known.until <= now:
             found = [
-                (now if uid in self.stopping else expected_end(placed, now, speed), placed)
+                (-inf if uid in self.stopping else expected_end(placed, now, speed), placed)
                 for uid, placed in self.placed_in.get(center, {}).items()
             ]
-            found.sort(key=lambda item: (item[0], item[1].started, item[1].job.uid))
-            known = self._ends[center] = tuple(found)
+            known = self._ends[center] = Ends(found, now)
         return known
