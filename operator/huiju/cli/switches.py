@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from huiju.cli.failures import OK
 from huiju.cli.session import Session
+from huiju.cli.wait import ended
 
 if TYPE_CHECKING:
     from huiju.kube.resources import Resource
@@ -28,10 +29,13 @@ def switch(session: Session, res: Resource, field: str, value: bool, done: str, 
     namespace = session.namespace if res.namespaced else None
     noun = "job" if res.namespaced else "center"
     for name in session.flags.names:
-        session.api.patch(
+        found = session.api.patch(
             res, name, {"spec": {field: value}}, namespace, dry_run=session.flags.dry_run
         )
         where = f"{namespace}/{name}" if namespace else name
+        if res.namespaced and ended(found) is not None:
+            session.say(f"{noun} {where} has ended already: nothing changes")
+            continue
         tried = " (server dry run)" if session.flags.dry_run else ""
         session.say(f"{noun} {where} {done}{tried}")
     if hint:

@@ -56,10 +56,7 @@ def _wait(session: Session, job: Fields, deadline: float | None) -> bool:
         if end is not None:
             return end
         if refused(job):
-            raise Failure(
-                f"job {namespace}/{name} cannot run as it is written: {_said(job)};"
-                " delete it and submit it anew"
-            )
+            raise Failure(f"job {namespace}/{name} cannot run as it is written: {_said(job)}")
         try:
             change = _next(session, name, namespace, version, deadline)
             if change is not None:

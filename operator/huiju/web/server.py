@@ -60,7 +60,11 @@ class ViewSettings:
 
 
 async def serve_view(view: HubView, client: Client, settings: ViewSettings) -> None:
-    """Serve until cancelled; `client` is the hub's own and needs the rules in `docs`."""
+    """Serve until cancelled; `client` is the hub's own.
+
+    It needs to read ConfigMap `extension-apiserver-authentication` in kube-system, to create
+    SubjectAccessReviews, and to get, create and change its own Secret and APIService.
+    """
     server = _Server(view, client, settings)
     try:
         while True:
