@@ -88,8 +88,10 @@ class Heads:
         """When and where the class's head could start."""
         world = self.world
         return forecast(
-            rooms(found.key.fitter, world.centers.values(), self.now, found.head()[2]),
+            found.key.fitter,
+            world.centers.values(),
             lambda center: world.ends(center, self.now, self.scorer.speed),
             self.now,
+            found.head()[2],
             share.home,
         )

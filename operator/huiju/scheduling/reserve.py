@@ -20,6 +20,8 @@ from huiju.scheduling.pack import Slot, pack
 from huiju.scheduling.refusal import Want
 from huiju.scheduling.world import Ends
 
+Site = tuple[CenterState, Want]
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -36,31 +38,79 @@ class Forecast:
     """Jobs that must end first."""
 
 
-def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
-    """Every center and alternative that the rules allow.
-
-    `uid` names the job, whose own hold does not stand in its way.
-    """
+def allowed(fitter: Fitter, states: Iterable[CenterState], now: float) -> Iterator[Site]:
+    """Every center and alternative that the rules allow."""
     for state in states:
         if fitter.refused(state, now) is not None:
             continue
         for index, alternative in enumerate(fitter.shape.alternatives):
             if allowed_image(alternative.image, state.center):
                 for want in fitter.wants(index, state):
-                    yield Room(fitter, want, state, uid)
+                    yield state, want
+
+
+def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
+    """The room for a job in all centers; its own hold does not stand in its way."""
+    return (Room(fitter, want, state, uid) for state, want in allowed(fitter, states, now))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was forecast for one center, and what it rests on."""
+
+    state: CenterState
+    capacity: int
+    ends: Ends
+    limit: float
+    seen: Forecast | None
+
+    def holds_at(self, state: CenterState, ends: Ends, now: float, limit: float) -> bool:
+        return (
+            self.state is state
+            and self.capacity == state.capacity
+            and self.ends is ends
+            and limit <= self.limit
+            and (self.seen is None or self.seen.at > now)
+        )
 
 
 def forecast(
-    found: Iterable[Room], ends: Callable[[str], Ends], now: float, home: str = ""
+    fitter: Fitter,
+    states: Iterable[CenterState],
+    ends_of: Callable[[str], Ends],
+    now: float,
+    uid: str,
+    home: str = "",
 ) -> Forecast | None:
-    """The earliest start over all rooms, None if none could ever take the job."""
+    """The earliest start over all centers, None if none could ever take the job."""
     best: Forecast | None = None
-    for room in found:
+    for state, want in allowed(fitter, states, now):
         limit = inf if best is None else best.at
-        seen = room.expect(ends(room.state.center.name), now, limit)
-        if seen and (best is None or _rank(seen, home) < _rank(best, home)):
+        seen = _expect(fitter, state, want, ends_of(state.center.name), now, limit, uid)
+        if seen is None or seen.at > limit:
+            continue
+        if best is None or _rank(seen, home) < _rank(best, home):
             best = seen
     return best
+
+
+def _expect(
+    fitter: Fitter,
+    state: CenterState,
+    want: Want,
+    ends: Ends,
+    now: float,
+    limit: float,
+    uid: str,
+) -> Forecast | None:
+    key = (state.center.name, want.alternative, want.resource)
+    known = fitter.forecasts.get(key)
+    if isinstance(known, _Known) and not state.holds and known.holds_at(state, ends, now, limit):
+        return known.seen
+    seen = Room(fitter, want, state, uid).expect(ends, now, limit)
+    if not state.holds:
+        fitter.forecasts[key] = _Known(state, state.capacity, ends, limit, seen)
+    return seen
 
 
 def _rank(found: Forecast, home: str) -> tuple[float, int, bool, str, int]:
