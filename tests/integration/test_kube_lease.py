@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from huiju.kube.client import Client, ClientSettings
@@ -44,15 +44,16 @@ class Candidate:
         return [word for word, _ in self.told]
 
 
-@contextmanager
-def running(*candidates: Candidate) -> Iterator[None]:
+@asynccontextmanager
+async def running(*candidates: Candidate) -> AsyncIterator[None]:
     for candidate in candidates:
         candidate.elector.start()
     try:
         yield
     finally:
         for candidate in candidates:
-            candidate.elector.stop()
+            # Not in this loop, which also runs the proxy that the Lease is given back through.
+            await asyncio.to_thread(candidate.elector.stop)
 
 
 async def until(check: Callable[[], bool], seconds: float = 15.0) -> float:
@@ -66,9 +67,9 @@ async def until(check: Callable[[], bool], seconds: float = 15.0) -> float:
 async def test_one_leads_and_gives_back(bare_cluster: Cluster, namespace_in: NamespaceIn) -> None:
     space = await namespace_in(bare_cluster)
     first, second = (Candidate(bare_cluster, space, name) for name in ("one", "two"))
-    with running(first):
+    async with running(first):
         await until(lambda: first.elector.held())
-        with running(second):
+        async with running(second):
             await until(lambda: first.elector.held(), 1.0)
             started = time.monotonic()
             while time.monotonic() - started < DURATION + 1:
@@ -83,7 +84,7 @@ async def test_one_leads_and_gives_back(bare_cluster: Cluster, namespace_in: Nam
                 spec["renewTime"]
             )
             stopped = time.monotonic()
-            first.elector.stop()
+            await asyncio.to_thread(first.elector.stop)
             assert not first.elector.held()
             # Given back, so the other need not wait for the Lease to run out.
             assert await until(lambda: second.elector.held()) - stopped < DURATION
@@ -99,9 +100,9 @@ async def test_a_cut_off_leader_stops_before_another_begins(
     space = await namespace_in(bare_cluster)
     first = Candidate(bare_cluster, space, "one", bare_proxy.server)
     second = Candidate(bare_cluster, space, "two")
-    with running(first):
+    async with running(first):
         await until(lambda: first.elector.held())
-        with running(second):
+        async with running(second):
             bare_proxy.partition()
             await until(lambda: second.elector.held())
             assert not first.elector.held()
@@ -118,7 +119,7 @@ async def test_lost_answers_and_refusals_do_not_end_a_term(
 ) -> None:
     space = await namespace_in(bare_cluster)
     first = Candidate(bare_cluster, space, "one", bare_proxy.server)
-    with running(first):
+    async with running(first):
         await until(lambda: first.elector.held())
         # The renewal is done though its answer is lost: the next one meets a Conflict of our own.
         lose = bare_proxy.add(Fault.LOSE, "patch", count=1)
@@ -136,7 +137,7 @@ async def test_a_deleted_lease_is_made_anew(
 ) -> None:
     space = await namespace_in(bare_cluster)
     first = Candidate(bare_cluster, space, "one")
-    with running(first):
+    async with running(first):
         await until(lambda: first.elector.held())
         async with await bare_cluster.client() as client:
             old = await client.get(LEASES, "leader", space)

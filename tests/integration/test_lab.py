@@ -366,7 +366,7 @@ async def test_proxy_counts_and_answers(
         started = time.monotonic()
         await client.get(CONFIG_MAPS, "a", namespace)
         assert time.monotonic() - started >= 1.0
-        # A broken connection that was used before is tried once more by the HTTP library.
+        # A read on a connection that was used before is tried once more.
         bare_proxy.add(Fault.DROP, path="/configmaps/a", count=2)
         with pytest.raises(Transient):
             await client.get(CONFIG_MAPS, "a", namespace)

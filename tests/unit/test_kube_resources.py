@@ -78,7 +78,9 @@ def test_the_servers_wish_to_wait() -> None:
     by_header = errors.error_of(429, b"", "7")
     by_body = errors.error_of(503, body(503, "ServiceUnavailable", retryAfterSeconds=3))
     neither = errors.error_of(503, b"{}", "Wed, 21 Oct 2026 07:28:00 GMT")
-    waits = [e.retry_after for e in (by_header, by_body, neither) if isinstance(e, errors.Transient)]
+    waits = [
+        e.retry_after for e in (by_header, by_body, neither) if isinstance(e, errors.Transient)
+    ]
     assert waits == [7.0, 3.0, None]
 
 
