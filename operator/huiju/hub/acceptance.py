@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -31,28 +32,35 @@ Key = tuple[object, ...]
 class Acceptance:
     """Judges jobs; remembers the verdict of each distinct template."""
 
-    def __init__(self, queues: Callable[[str], ComputeQueueSpec | None], trial: Trial) -> None:
+    def __init__(
+        self, queues: Callable[[str], ComputeQueueSpec | None], trial: Trial, recheck: float
+    ) -> None:
         self._queues = queues
         self._trial = trial
         self._tried: OrderedDict[Key, None] = OrderedDict()
         self._locks: dict[Key, asyncio.Lock] = {}
-        self._refused: dict[str, tuple[int, Verdict]] = {}
+        self._refused: dict[str, tuple[int, float, Verdict]] = {}
+        self._recheck = recheck
 
     async def judge(self, job: JobObject) -> Verdict:
         """The verdict on the job as it is now."""
         if job.status.placement is not None or job.spec.suspend or job.spec.cancel:
             return OK
         known = self._refused.get(job.metadata.uid)
-        if known is not None and known[0] == job.metadata.generation:
-            return known[1]
+        if known is not None:
+            generation, until, verdict = known
+            if generation == job.metadata.generation and time.monotonic() < until:
+                return verdict
+            del self._refused[job.metadata.uid]
         verdict = self._by_rules(job)
         if not verdict.accepted:
             return verdict
         return await self._by_trial(job)
 
-    def refuse(self, uid: str, verdict: Verdict, generation: int = 1) -> None:
-        """Rendering for a real center refused the job."""
-        self._refused[uid] = (generation, verdict)
+    def refuse(self, job: JobObject, verdict: Verdict) -> None:
+        """Rendering for a real center refused the job; it is judged anew after a while."""
+        until = time.monotonic() + self._recheck / 2
+        self._refused[job.metadata.uid] = (job.metadata.generation, until, verdict)
 
     def forget(self, uid: str) -> None:
         """The job is gone."""
@@ -91,6 +99,10 @@ class Acceptance:
             job.spec.pods.digest,
             job.spec.accelerators,
             job.spec.workers > 1,
+            job.spec.launch,
+            job.spec.carry,
+            job.spec.data,
+            tuple(job.spec.placement.node_selector.items()),
         )
         if self._known(key):
             return OK

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from huiju.centers.bundle import Bundle
-from huiju.centers.render import JobView, RenderRefused
+from huiju.centers.render import DispatchRefused, JobView, RenderRefused
 from huiju.hub import status as transitions
 from huiju.hub.clock import stamp
 from huiju.hub.jobcache import JobCache
@@ -23,6 +23,7 @@ from huiju.hub.jobwriter import JobWriter
 from huiju.hub.lifecycle import Verdict
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.renderer import Renderer
+from huiju.hub.settings import HubSettings
 from huiju.kube.errors import Conflict, KubeError, NotFound, Transient
 from huiju.scheduling.model import Place
 
@@ -59,11 +60,13 @@ class Committer:
         writer: JobWriter,
         renderer: Renderer,
         held_epoch: Callable[[str], int],
+        settings: HubSettings,
     ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._renderer = renderer
         self._held_epoch = held_epoch
+        self._settings = settings
 
     async def commit(self, decision: Place) -> Committed:
         """Write the placement, unless the job has changed so that it no longer holds."""
@@ -96,6 +99,8 @@ class Committer:
             return Committed(
                 Result.REFUSED, job, verdict=Verdict(False, refusal.reason, refusal.message)
             )
+        except DispatchRefused as refusal:
+            return await self._turn_away(job, decision.center, refusal)
         now = time.time()
         placement = placement_of(decision, bundle, now)
         after = transitions.placed(
@@ -106,6 +111,14 @@ class Committer:
         )
         written = await self._writer.write(job, after, resource_version=body_version(body))
         return Committed(Result.COMMITTED, written, bundle)
+
+    async def _turn_away(self, job: JobObject, center: str, refusal: DispatchRefused) -> Committed:
+        """The center's own rules refuse what the job became there: remember, and try another."""
+        status = transitions.observed(job.status, job.metadata.generation)
+        after = transitions.turned_away(
+            status, center, refusal.reason, refusal.message, time.time(), self._settings
+        )
+        return Committed(Result.STALE, await self._writer.write(job, after))
 
 
 def _still_wanted(job: JobObject) -> bool:

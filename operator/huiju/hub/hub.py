@@ -91,7 +91,9 @@ class Hub:
         self.queues = Queues(self.core, client, self._queue_changed)
         renderer = Renderer(client, hub_id, self.sites.get)
         writer = JobWriter(client, self.jobs)
-        acceptance = Acceptance(self.queues.spec, Trial(self.sites, renderer))
+        acceptance = Acceptance(
+            self.queues.spec, Trial(self.sites, renderer), settings.refused_recheck
+        )
         self._acceptance = acceptance
         self.reconciler = Reconciler(
             settings,
@@ -101,7 +103,7 @@ class Hub:
             acceptance,
             writer,
             renderer,
-            Committer(self.jobs, writer, renderer, self.sites.held_epoch),
+            Committer(self.jobs, writer, renderer, self.sites.held_epoch, settings),
             self.waits,
             announcer,
         )

@@ -97,7 +97,7 @@ def decide(job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: H
     if transitions.finished(status):
         return _after_the_end(job, status, now, settings)
     if status.placement is None:
-        return _without_placement(job, status, verdict, now)
+        return _without_placement(job, status, verdict, now, settings)
     match seen.reach:
         case Reach.WAITING:
             return Plan(status)
@@ -115,7 +115,9 @@ def _after_the_end(job: JobObject, status: JobStatus, now: float, settings: HubS
     return Plan(status, again=due)
 
 
-def _without_placement(job: JobObject, status: JobStatus, verdict: Verdict, now: float) -> Plan:
+def _without_placement(
+    job: JobObject, status: JobStatus, verdict: Verdict, now: float, settings: HubSettings
+) -> Plan:
     if job.spec.cancel:
         return Plan(
             transitions.failed(status, Reason.CANCELLED, "Cancelled by its user.", None, now)
@@ -123,7 +125,8 @@ def _without_placement(job: JobObject, status: JobStatus, verdict: Verdict, now:
     if job.spec.suspend or job.metadata.deletion_timestamp:
         return Plan(transitions.suspended(status, now))
     if not verdict.accepted:
-        return Plan(transitions.refused(status, verdict.reason, verdict.message, now))
+        again = now + settings.refused_recheck
+        return Plan(transitions.refused(status, verdict.reason, verdict.message, now), again=again)
     return Plan(status, queued=True)
 
 

@@ -7,6 +7,7 @@ committed. Invariant: two jobs with equal digests ask for the same pods.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import msgspec
@@ -57,6 +58,7 @@ class CheckpointSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     period: str
 
 
+NOTHING = msgspec.Raw(b"")
 NO_PLACEMENT = PlacementSpec()
 ONE_ATTEMPT = RetrySpec()
 
@@ -80,8 +82,16 @@ class JobSpec(msgspec.Struct, rename="camel"):
     ttl_after_finished: str = "24h"
     suspend: bool = False
     cancel: bool = False
+    launch: msgspec.Raw = NOTHING
+    carry: msgspec.Raw = NOTHING
+    data: msgspec.Raw = NOTHING
 
     def __post_init__(self) -> None:
+        for name in ("launch", "carry", "data"):
+            # One copy of the text for all jobs that say the same.
+            value = getattr(self, name)
+            if isinstance(value, msgspec.Raw):
+                setattr(self, name, sys.intern(bytes(value).decode()))
         if not isinstance(self.template, Template):
             cast(Any, self).template = intern_template(bytes(self.template))
 

@@ -196,9 +196,9 @@ class Reconciler:
         key = decision.job.name
         try:
             committed = await self._committer.commit(decision)
-            if committed.verdict is not None:
-                self._acceptance.refuse(decision.job.uid, committed.verdict)
             job = committed.job
+            if committed.verdict is not None and job is not None:
+                self._acceptance.refuse(job, committed.verdict)
             if committed.result is Result.COMMITTED and job is not None and committed.bundle:
                 self._events.transition(job, "")
                 self._population.committed(job, decision)

@@ -47,6 +47,8 @@ class HubSettings:
     """A center without proof of life for so long is Unknown."""
     center_retry: float = 5.0
     """Seconds between attempts to reach a center that does not answer."""
+    refused_recheck: float = 30.0
+    """A refused job is judged again after so long: what it named may exist by now."""
     retry_base: float = 10.0
     """First back-off after a placement failure; doubles with each."""
     retry_max: float = 600.0

@@ -127,7 +127,8 @@ def placed(status: JobStatus, placement: PlacementStatus, message: str, now: flo
 
 def running(status: JobStatus, observed: Observation, now: float) -> JobStatus:
     """All workers of the current epoch run."""
-    message = f"{observed.ready} workers run."
+    many = observed.ready != 1
+    message = f"{observed.ready} worker{'s run' if many else ' runs'}."
     return replace(
         status,
         phase="Running",
@@ -251,6 +252,22 @@ def attempt_failed(
                 placement_failures=base.placement_failures + 1,
                 retry_at=stamp(now + min(_backoff(base.placement_failures, settings), 60.0)),
             )
+
+
+def turned_away(
+    status: JobStatus, center: str, reason: Reason, message: str, now: float, settings: HubSettings
+) -> JobStatus:
+    """A center would not take the job at all, so no placement was ever made there."""
+    gone = tuple(a for a in status.avoid if seconds(a.until) > now and a.center != center)
+    avoided = AvoidedCenter(center=center, reason=reason, until=stamp(now + settings.avoid_seconds))
+    return replace(
+        status,
+        phase="Queued",
+        reason=reason,
+        message=f"{center}: {message}",
+        placement_failures=status.placement_failures + 1,
+        avoid=(avoided, *gone)[:16],
+    )
 
 
 def _backoff(failures: int, settings: HubSettings) -> float:
