@@ -23,6 +23,7 @@ from huiju.kube.resources import (
     SERVICES,
 )
 from huiju.web.server import API_SERVICE, ViewSettings, serve_view
+from huiju.web.view import MOST_STREAMS_OF_ONE
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 
@@ -173,6 +174,24 @@ async def test_logs_stream_and_refuse(hub: Cluster, port: int, answers: Answers)
                 if seen.count(b"\n") >= 3:
                     break
         assert seen.startswith(b"first\nmore\n")
+
+
+async def test_streams_of_readers_that_left_are_given_back(
+    hub: Cluster, port: int, answers: Answers
+) -> None:
+    async with await hub.client() as client:
+        path = f"{BASE}/namespaces/a/crossregionjobs/j/log"
+        for _ in range(MOST_STREAMS_OF_ONE):
+            followed = client.stream(path, {"follow": "true"})
+            async with aclosing(cast(Any, followed)):
+                assert await anext(followed) == b"first\n"
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert await anext(client.stream(path)) == b"first\n"
+                    return
+                except Transient:  # all places are taken still
+                    await asyncio.sleep(0.2)
 
 
 async def test_only_who_may_is_answered(hub: Cluster, port: int, namespace_in: NamespaceIn) -> None:

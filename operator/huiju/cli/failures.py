@@ -45,6 +45,10 @@ def explain(error: KubeError) -> str:
             )
         case Transient(code=503) if "service unavailable" in str(error).lower():
             return f"{error}; the hub's view API does not answer: see `kubectl huiju check`"
+        case Transient(code=429):
+            return f"{error}; wait a little and try again"
+        case Transient() if error.code:
+            return f"{error}; try again, and see `kubectl huiju check` if it stays so"
         case Transient():
             return f"{error}; see `kubectl huiju check`, or name another cluster with --context"
         case ApiStatus():

@@ -144,7 +144,7 @@ def _follow(
     """Print rows until Ctrl-C; a stream that ends is taken up again."""
     from huiju.kube.errors import Gone, Transient
 
-    printer = _Printer(session, columns)
+    printer = Printer(session, columns)
     if not version:
         # Named objects: the watch starts from a listing, which only then gives a version.
         items, version = session.api.list(question.res, question.namespace)
@@ -167,15 +167,14 @@ def _follow(
             items, version = session.api.list(
                 question.res, question.namespace, labels=question.labels, fields=question.fields
             )
-            for item in items:
-                if not question.names or item["metadata"]["name"] in question.names:
-                    printer.changed("MODIFIED", item)
+            wanted = {*question.names}
+            printer.replace([i for i in items if not wanted or i["metadata"]["name"] in wanted])
         except Transient as error:
             session.note(f"{error}; trying again")
             time.sleep(_RETRY_SECONDS)
 
 
-class _Printer:
+class Printer:
     """Prints an object's row when it tells something new."""
 
     def __init__(self, session: Session, columns: Sequence[Column]) -> None:
@@ -191,15 +190,32 @@ class _Printer:
             self.changed("ADDED", item)
         sys.stdout.flush()
 
+    def replace(self, items: list[Fields]) -> None:
+        """What there is now, after changes were missed."""
+        left = {_uid(item) for item in items}
+        for uid in [uid for uid in self._known if uid not in left]:
+            self._deleted(uid, self._known[uid])
+        for item in items:
+            self.changed("MODIFIED", item)
+
     def changed(self, kind: str, obj: Fields) -> None:
         """Print the row if a steady cell differs from the last time."""
-        row = cells(self._columns, obj)
-        uid = str(obj["metadata"].get("uid") or obj["metadata"].get("name"))
-        steady = tuple(c for c, column in zip(row, self._columns, strict=True) if column.steady)
+        row, uid = cells(self._columns, obj), _uid(obj)
+        known = self._known.get(uid)
         if kind == "DELETED":
-            self._known.pop(uid, None)
-            self._session.say(f"{self._table.row(row)}   (deleted)")
-        elif self._known.get(uid) != steady:
-            self._known[uid] = steady
+            self._deleted(uid, row)
+        elif known is None or self._steady(known) != self._steady(row):
+            self._known[uid] = row
             self._session.say(self._table.row(row))
         sys.stdout.flush()
+
+    def _deleted(self, uid: str, row: tuple[str, ...]) -> None:
+        self._known.pop(uid, None)
+        self._session.say(f"{self._table.row(row)}   (deleted)")
+
+    def _steady(self, row: tuple[str, ...]) -> list[str]:
+        return [c for c, column in zip(row, self._columns, strict=True) if column.steady]
+
+
+def _uid(obj: Fields) -> str:
+    return str(obj["metadata"].get("uid") or obj["metadata"].get("name"))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import argparse
+from typing import Any
+
 import pytest
 
 from huiju.cli.centers import ready
+from huiju.cli.listing import Printer
 from huiju.cli.queues import by_tree
-from huiju.cli.table import age, span, table, text, width
+from huiju.cli.session import Session
+from huiju.cli.table import Column, age, span, table, text, width
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,27 @@ def test_ready_shows_the_cordon() -> None:
     center = {"spec": {"cordoned": True}, "status": {"conditions": [condition]}}
     assert ready(center) == "True,Cordoned"
     assert ready({"spec": {}}) == "Unknown"
+
+
+def test_a_watch_tells_what_was_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = (
+        Column("NAME", lambda o: o["metadata"]["name"]),
+        Column("PHASE", lambda o: o.get("phase")),
+        Column("AGE", lambda o: o.get("age"), steady=False),
+    )
+    printer = Printer(Session(argparse.Namespace()), columns)
+
+    def job(name: str, phase: str, age: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "uid": f"u-{name}"}, "phase": phase, "age": age}
+
+    printer.begin([job("a", "Queued", "1s"), job("b", "Queued", "1s")])
+    printer.changed("MODIFIED", job("a", "Queued", "2s"))
+    printer.replace([job("a", "Running", "3s"), job("c", "Queued", "0s")])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["NAME", "PHASE", "AGE"],
+        ["a", "Queued", "1s"],
+        ["b", "Queued", "1s"],
+        ["b", "Queued", "1s", "(deleted)"],
+        ["a", "Running", "3s"],
+        ["c", "Queued", "0s"],
+    ]
