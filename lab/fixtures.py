@@ -44,6 +44,7 @@ NamespaceIn = Callable[[Cluster], Awaitable[str]]
 """Makes this test's namespace in a cluster and returns its name."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the lab, and keep what counts nodes together."""
     needs = {"hub", "centers", "center", "bare_cluster", "lab_cluster", "namespace_in"}
