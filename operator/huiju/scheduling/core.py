@@ -64,7 +64,15 @@ class Core:
         world.wake(now)
         if not world.changed and now < world.wakes_at:
             return Outcome()
-        return Cycle(world, self._scorer(), now).run()
+        cycle = Cycle(world, self._scorer(), now)
+        try:
+            return cycle.run()
+        except BaseException:
+            # Nobody will hear of what was placed before the fault: those jobs wait on.
+            for place in cycle.placed:
+                world.set_job(place.job)
+            world.changed = True
+            raise
 
     def explain(self, uid: str, now: float) -> Explanation | None:
         """Why a job waits, None if it does not."""

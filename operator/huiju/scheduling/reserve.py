@@ -130,8 +130,9 @@ class Room:
             for b in state.offers(want.model, want.resource)
             if b.hold is None or b.hold.job == uid
         ]
-        self._count = sum(fitter.workers_on(want, b) * len(b.nodes) for b in self.blocks)
-        self._origin = {node: block for block in self.blocks for node in block.nodes}
+        counted = [(b, fitter.workers_on(want, b)) for b in self.blocks]
+        self._count = sum(count * len(block.nodes) for block, count in counted)
+        self._origin = {node: each for each in counted for node in each[0].nodes}
         room = state.room(want.model)
         self._lent = inf if room is None else room
         self.reset()
@@ -140,7 +141,8 @@ class Room:
         """Nothing has ended."""
         self.count, self.room = self._count, self._lent
         """Workers that fit, units that the owner lends."""
-        self.changed: dict[str, Block] = {}
+        self.changed: dict[str, tuple[Block, int]] = {}
+        """Nodes that were given room, as they are then, and the workers that each takes."""
 
     def fits(self) -> bool:
         """Whether the whole gang fits."""
@@ -158,18 +160,19 @@ class Room:
 
     def _free(self, assignment: Assignment, chosen: Alternative, request: Vector) -> None:
         node = assignment.node
-        before = self.changed.get(node) or self._origin.get(node)
-        if before is None:
+        known = self.changed.get(node) or self._origin.get(node)
+        if known is None:
             return
+        before, count = known
         resource = next((r for m, r in before.kind.accelerators if m == chosen.model), "")
         free = dict(before.free)
         for name, amount in (*request, (resource, chosen.per_worker)):
             back = free.get(name, 0) + amount * assignment.workers
             free[name] = min(back, before.kind.allocatable.get(name, back))
         after = Block(before.kind, free, None, [node])
-        self.count += self.fitter.workers_on(self.want, after)
-        self.count -= self.fitter.workers_on(self.want, before)
-        self.changed[node] = after
+        workers = self.fitter.workers_on(self.want, after)
+        self.count += workers - count
+        self.changed[node] = (after, workers)
 
     def expect(self, ends: Ends, now: float, limit: float) -> Forecast | None:
         """The earliest time up to `limit` at which the gang fits."""
@@ -194,7 +197,7 @@ class Room:
             names = [node for node in block.nodes if node not in self.changed]
             same = Block(block.kind, block.free, block.devices, names)
             slots.append((same, self.fitter.workers_on(self.want, same)))
-        slots += [(b, self.fitter.workers_on(self.want, b)) for b in self.changed.values()]
+        slots += self.changed.values()
         plan = pack(
             [
                 Slot(b, len(b.nodes), k, b.free[self.want.resource])

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from huiju.scheduling.capacity import CenterState
 from huiju.scheduling.core import Core
 from huiju.scheduling.model import Job, Outcome, Placed, Queue
 from huiju.scheduling.policy import Policy
@@ -230,3 +235,19 @@ def test_a_head_that_waits_for_a_ceiling_is_not_starved() -> None:
     made.drop_placed("s0")
     made.drop_placed("s1")
     assert order(made.cycle(1001.0)) == ["big"]
+
+
+def test_a_cycle_that_fails_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = core([center()], [job("a"), job("b", submitted=1.0)])
+    take, calls = CenterState.take, []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise RuntimeError("a bug")
+        return take(*arguments)
+
+    monkeypatch.setattr(CenterState, "take", failing)
+    with pytest.raises(RuntimeError):
+        made.cycle(1.0)
+    assert order(made.cycle(2.0)) == ["a", "b"]
