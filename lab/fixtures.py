@@ -3,8 +3,8 @@
 Decides what is shared and what is cleaned. Invariant: a test finds no node and no namespace of
 another test in the centers, and a run leaves nothing behind, however it ends.
 
-Workers of pytest-xdist share the clusters. Tests of the centers count nodes, so they belong to one
-group: run with `--dist loadgroup`, and they follow each other in one worker.
+Workers of pytest-xdist share the hub and the bare cluster. Each has centers of its own, since tests
+of the centers count nodes; with `--dist loadgroup` those tests follow each other in one worker.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def hub_lab() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def centers_lab() -> Iterator[tuple[Cluster, ...]]:
     """The run's three centers."""
-    with _Shared("centers", [ClusterSpec(name) for name in CENTERS]) as lab:
+    with _Shared(f"centers-{_worker()}", [ClusterSpec(name) for name in CENTERS]) as lab:
         yield tuple(lab[name] for name in CENTERS)
 
 
@@ -252,6 +252,11 @@ _TERMINAL: Final = os.fdopen(os.dup(2), "w")
 def _run_name() -> str:
     """One name for all workers of a run."""
     return (os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}")[:16]
+
+
+def _worker() -> str:
+    """Which worker of the run this is: centers are never shared, since their nodes are counted."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "only")
 
 
 def _short(text: str) -> str:
