@@ -4,7 +4,7 @@ Decides what is shared and what is cleaned. Invariant: a test finds no node and 
 another test in the centers, and a run leaves nothing behind, however it ends.
 
 Workers of pytest-xdist share the hub and the bare cluster. Each has centers of its own, since tests
-of the centers count nodes; with `--dist loadgroup` those tests follow each other in one worker.
+of the centers count nodes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ CENTERS: Final = ("east", "west", "north")
 _CRDS: Final = Path(__file__).resolve().parent.parent / "crds"
 _TEST: Final = "lab.huiju.dev/test"
 _NAMED_BY_SYSTEM: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
-_GROUPED: Final = frozenset({"centers", "center"})
 _SECONDS: Final = 60.0
 _START_SECONDS: Final = 80.0
 """Less than a test may take, so that a cluster that fails says why."""
@@ -44,16 +43,13 @@ NamespaceIn = Callable[[Cluster], Awaitable[str]]
 """Makes this test's namespace in a cluster and returns its name."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the lab, and keep what counts nodes together."""
+    """Mark what needs the lab."""
     needs = {"hub", "centers", "center", "bare_cluster", "lab_cluster", "namespace_in"}
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if names & needs:
             item.add_marker("lab")
-        if names & _GROUPED:
-            item.add_marker(pytest.mark.xdist_group("centers"))
 
 
 # --- shared clusters --------------------------------------------------------------------------
