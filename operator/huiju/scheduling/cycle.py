@@ -49,6 +49,8 @@ class Cycle:
         self.heads = Heads(world, scorer, now)
         self._closed: set[str] = set()
         """Queues whose room is kept for a head that waits for a ceiling."""
+        self._weighed: list[Option] = []
+        """Options of the latest decision, best first."""
         self._wakes = inf
 
     def run(self) -> Outcome:
@@ -148,6 +150,7 @@ class Cycle:
             return self._refused(found, uid, main_reason(words))
         wish = self.wish(found, share)
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
+        self._weighed = options
         first: Blocked | None = None
         for option in options:
             over = self._over(share, option.gflops)
@@ -237,7 +240,8 @@ class Cycle:
     # --- what follows from a decision ----------------------------------------------------------
 
     def _commit(self, found: JobClass, option: Option, uid: str, share: Share) -> None:
-        world, trace = self.world, self.trace(found, share, uid)
+        world, wish = self.world, self.wish(found, share)
+        trace = self._traced(found, wish, uid, self._weighed[:_TRACED])
         assignments: list[Assignment] = []
         state = world.centers[option.center]
         for block, nodes, workers in option.plan:
@@ -269,12 +273,15 @@ class Cycle:
             )
         )
 
-    def trace(self, found: JobClass, share: Share, uid: str, most: int = _TRACED) -> Trace:
+    def trace(self, found: JobClass, share: Share, uid: str) -> Trace:
         """What is weighed for a class now."""
         options, _ = self._ask(found, uid)
         wish = self.wish(found, share)
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
-        candidates = [self.scorer.candidate(o, wish, self.now) for o in options[:most]]
+        return self._traced(found, wish, uid, options)
+
+    def _traced(self, found: JobClass, wish: Wish, uid: str, options: list[Option]) -> Trace:
+        candidates = [self.scorer.candidate(o, wish, self.now) for o in options]
         return Trace(tuple(candidates), tuple(self.refusals(found, uid)))
 
     def _tell(self, found: JobClass, reason: str, message: str) -> None:

@@ -17,8 +17,6 @@ from huiju.scheduling.share import Share
 from huiju.scheduling.summary import main_reason, message_of
 from huiju.scheduling.world import World
 
-_ALL = 1_000_000
-
 
 def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation | None:
     """Why a waiting job waits, None if it does not wait."""
@@ -58,7 +56,7 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     fault = world.tree.fault(job.queue)
     share = world.tree.share(job.queue) or Share(Queue(job.queue))
     cycle = Cycle(world, scorer, now)
-    trace = cycle.trace(found, share, job.uid, _ALL)
+    trace = cycle.trace(found, share, job.uid)
     if fault is not None:
         return Explanation(ahead + 1, ahead, *fault, trace)
     if job.not_before > now:

@@ -114,8 +114,13 @@ class Fitter:
     ) -> tuple[Refusal, ...]:
         """The center's refusals in full, with the numbers of this moment."""
         verdict = self.verdict(state, now, holds)
+        if not verdict.words:
+            return ()
         if verdict.told is None or verdict.told[0] != state.version:
-            rule = refuse(self.shape, self.avoid, state.center, now)
+            rule = self.refused(state, now)
+            if rule is not None and self.avoid:
+                # How long a center is avoided yet changes with the time.
+                rule = refuse(self.shape, self.avoid, state.center, now)
             found = (
                 (rule,)
                 if rule is not None
