@@ -65,6 +65,7 @@ class Fitter:
         """What `reserve` remembers of this shape."""
         self._verdicts: dict[tuple[str, Holds], Verdict] = {}
         self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
+        self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
         self._nodes: dict[int, str] = {}
         self._wants: dict[tuple[int, str], Want] = {}
         self._seen = 0.0
@@ -73,6 +74,7 @@ class Fitter:
         """The center is gone."""
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != center}
         self._rules.pop(center, None)
+        self._most = {k: v for k, v in self._most.items() if k[0] != center}
         self.forecasts.clear()
 
     def verdict(self, state: CenterState, now: float, holds: Holds = NO_HOLDS) -> Verdict:
@@ -264,3 +266,16 @@ class Fitter:
     def room(self, want: Want, blocks: Iterable[Block]) -> int:
         """Workers that the blocks can take, whoever holds them."""
         return sum(self.workers_on(want, block) * len(block.nodes) for block in blocks)
+
+    def most(self, want: Want, state: CenterState) -> int:
+        """Workers that the center could take if all its nodes were empty."""
+        key = (state.center.name, want.alternative, want.resource)
+        known = self._most.get(key)
+        if known is None or known[:2] != (state, state.growth):
+            empty = (
+                (Block(b.kind, b.kind.allocatable, None, b.nodes), b)
+                for b in state.offers(want.model, want.resource)
+            )
+            count = sum(self.workers_on(want, each) * len(b.nodes) for each, b in empty)
+            known = self._most[key] = (state, state.growth, count)
+        return known[2]

@@ -26,6 +26,8 @@ class Heads:
     def __init__(self, world: World, scorer: Scorer, now: float) -> None:
         self.world, self.scorer, self.now = world, scorer, now
         self.preempted: list[Preempt] = []
+        self._seen = 0
+        self._held: set[str] = set()
         self.wakes = inf
         """When time alone may change what is decided here."""
 
@@ -39,16 +41,17 @@ class Heads:
 
     def reserve(self, found: JobClass, share: Share) -> None:
         """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
-        policy = self.world.policy
-        held = sum(len(state.holds) for state in self.world.centers.values())
-        if not policy.backfill or held >= policy.reservations:
+        policy, uid = self.world.policy, found.head()[2]
+        if not policy.backfill or self._seen >= policy.reservations or uid in self._held:
             return
         seen = self.forecast(found, share)
-        if seen is None or (seen.at == inf and self.waited(found) < policy.patience):
+        if seen is None:
             return
-        uid = found.head()[2]
-        if any(h.job == uid for s in self.world.centers.values() for h in s.holds):
+        # Heads without a known end count too: looking for one is what costs.
+        self._seen += 1
+        if seen.at == inf and self.waited(found) < policy.patience:
             return
+        self._held.add(uid)
         self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))
         if self.now < seen.at < inf:
             self.wakes = min(self.wakes, seen.at)

@@ -26,7 +26,7 @@ class Policy:
     starving: float = 14_400.0
     """A head that waited so long gets its nodes before any queue's turn."""
     reservations: int = 16
-    """Blocked heads that get a reservation in one cycle, first in order."""
+    """Blocked heads for which a start is looked for in one cycle, first in order."""
     backfill: bool = True
     """Whether blocked heads get reservations at all."""
     preemption: bool = True

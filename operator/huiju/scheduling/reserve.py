@@ -51,7 +51,11 @@ def allowed(fitter: Fitter, states: Iterable[CenterState], now: float) -> Iterat
 
 def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
     """The room for a job in all centers; its own hold does not stand in its way."""
-    return (Room(fitter, want, state, uid) for state, want in allowed(fitter, states, now))
+    return (
+        Room(fitter, want, state, uid)
+        for state, want in allowed(fitter, states, now)
+        if fitter.most(want, state) >= fitter.shape.workers
+    )
 
 
 @dataclass(slots=True)
@@ -103,6 +107,8 @@ def _expect(
     limit: float,
     uid: str,
 ) -> Forecast | None:
+    if fitter.most(want, state) < fitter.shape.workers:
+        return None
     key = (state.center.name, want.alternative, want.resource)
     known = fitter.forecasts.get(key)
     if isinstance(known, _Known) and not state.holds and known.holds_at(state, ends, now, limit):
