@@ -34,7 +34,8 @@ class Heads:
     def waited(self, found: JobClass) -> float:
         """Seconds that the class's head has waited since it was submitted."""
         waited = self.now - found.head()[1]
-        for limit in (self.world.policy.patience, self.world.policy.starving):
+        policy = self.world.policy
+        for limit in (policy.hold_after, policy.patience, policy.starving):
             if waited < limit:
                 self.wakes = min(self.wakes, self.now + limit - waited)
         return waited
@@ -49,7 +50,7 @@ class Heads:
             return
         # Heads without a known end count too: looking for one is what costs.
         self._seen += 1
-        if seen.at == inf and self.waited(found) < policy.patience:
+        if self.waited(found) < (policy.patience if seen.at == inf else policy.hold_after):
             return
         self._held.add(uid)
         self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))

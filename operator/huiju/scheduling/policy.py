@@ -23,6 +23,11 @@ class Policy:
     """Bytes per second assumed where no link is declared."""
     patience: float = 600.0
     """How long a blocked head waits before nodes are held for it when no end is known."""
+    hold_after: float = 0.0
+    """How long a blocked head waits before nodes are held for it when ends are known.
+
+    Longer lets more jobs pass and shortens the mean wait; shorter shortens the longest wait.
+    """
     starving: float = 14_400.0
     """A head that waited so long gets its nodes before any queue's turn."""
     reservations: int = 16

@@ -115,6 +115,16 @@ def test_with_unknown_ends_a_head_is_patient_first() -> None:
     assert uids(made.cycle(600.0)) == []
 
 
+def test_holding_can_begin_later() -> None:
+    made = world(running("r", "n0", 4, expected=5000.0), policy=Policy(hold_after=300.0))
+    made.set_job(job("head", 8, 2))
+    made.set_job(job("a", 4, submitted=1.0, expected_runtime=9000.0))
+    assert uids(made.cycle(10.0)) == ["a"]
+    assert made.wakes_at == 300.0
+    made.set_job(job("b", 4, submitted=2.0))
+    assert uids(made.cycle(300.0)) == []
+
+
 def test_a_large_gang_is_not_starved_by_a_stream_of_small_jobs() -> None:
     made = world(queues=(Queue("q"), Queue("small", weight=1000)))
     made.set_placed(running("r", "n0", 1, queue="q"))
