@@ -21,6 +21,7 @@ from huiju.kube.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
+_CLOSING = 0.25
 KINDS = ("computecenters", "computequeues")
 Handler = Callable[[str, str | None, Mapping[str, Any]], None]
 """(plural, event type, body); called in the hub's loop. Type None is the first listing."""
@@ -116,22 +117,27 @@ class Shell:
         settings.watching.connect_timeout = 10
         settings.process.ultimate_exiting_timeout = 5
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=registry,
-                    settings=settings,
-                    clusterwide=True,
-                    standalone=True,
-                    stop_flag=self._stop,
-                    ready_flag=self._ready,
-                )
-            )
+            asyncio.run(self._until_stopped(registry, settings))
         except Exception:
             # The thread's last line of defence: whatever broke Kopf is logged and Kopf restarted.
             log.exception("kopf failed")
         finally:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended.set)
+
+    async def _until_stopped(
+        self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings
+    ) -> None:
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=self._stop,
+            ready_flag=self._ready,
+        )
+        # Kopf's connections end their TLS sessions in the next turns of the loop.
+        await asyncio.sleep(_CLOSING)
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
