@@ -44,12 +44,14 @@ NamespaceIn = Callable[[Cluster], Awaitable[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the lab."""
+    """Mark what needs the lab; what uses the one hub follows each other in one worker."""
     needs = {"hub", "centers", "center", "bare_cluster", "lab_cluster", "namespace_in"}
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if names & needs:
             item.add_marker("lab")
+        if "hub_lab" in names:
+            item.add_marker(pytest.mark.xdist_group("hub"))
 
 
 # --- shared clusters --------------------------------------------------------------------------

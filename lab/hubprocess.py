@@ -60,8 +60,18 @@ class HubProcess:
 
     async def start(self, *, seconds: float = _READY_WITHIN) -> None:
         """Start it and wait until it is ready."""
+        self._process = self._spawn()
+        try:
+            async with asyncio.timeout(seconds):
+                while not await self._ready():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            self.kill()
+            raise HubFailed(f"the hub is not ready after {seconds:g} s\n{self.tail()}") from None
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -70,13 +80,6 @@ class HubProcess:
                 # A Ctrl-C is for whoever started the lab, which then ends the hub in order.
                 start_new_session=True,
             )
-        try:
-            async with asyncio.timeout(seconds):
-                while not await self._ready():
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            self.kill()
-            raise HubFailed(f"the hub is not ready after {seconds:g} s\n{self.tail()}") from None
 
     async def stop(self) -> int:
         """End it in order; returns its exit code."""

@@ -235,7 +235,7 @@ async def add_nodes(
             group.create_task(one(name))
     if ready:
         async with asyncio.timeout(_READY_SECONDS):
-            while await _unready(client, set(names)):  # noqa: ASYNC110  the server decides
+            while await _unready(client, set(names)):
                 await asyncio.sleep(0.2)
     return names
 

@@ -1,4 +1,4 @@
-"""`huiju`: the programs that run in a cluster. Composition only; every part is tested on its own."""
+"""`huiju`: the programs that run in a cluster; composition only, no decisions."""
 
 from __future__ import annotations
 

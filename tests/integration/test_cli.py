@@ -31,7 +31,6 @@ from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
-pytestmark = pytest.mark.xdist_group("centers")
 JOB = {
     "apiVersion": "huiju.dev/v1alpha1",
     "kind": "CrossRegionJob",

@@ -28,7 +28,6 @@ from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
-pytestmark = pytest.mark.xdist_group("centers")
 BASE = "/apis/view.huiju.dev/v1alpha1"
 SYSTEM = "huiju-view-test"
 

@@ -123,7 +123,7 @@ def test_nothing_is_created_or_moved_while_a_center_is_not_known(reach: Reach) -
 
 def test_a_lost_center_makes_its_jobs_unknown_not_failed() -> None:
     before = transitions.running(
-        placed(), observed(State.RUNNING, ready=4).observed or pytest.fail(), NOW
+        placed(), observed(State.RUNNING, ready=4).observed or pytest.fail("no observation"), NOW
     )
     plan = decide(job(before), OK, Seen(Reach.LOST), NOW, SETTINGS)
     assert plan.status.phase == "Unknown"
