@@ -53,7 +53,7 @@ crds: $(STAMP) ## Generate the CRDs and the reference pages from the code
 
 .PHONY: test
 test: $(STAMP) tools ## Set up everything and pass all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Only the tests that need no control plane

@@ -43,6 +43,7 @@ NamespaceIn = Callable[[Cluster], Awaitable[str]]
 """Makes this test's namespace in a cluster and returns its name."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the lab; what uses the one hub follows each other in one worker."""
     needs = {"hub", "centers", "center", "bare_cluster", "lab_cluster", "namespace_in"}

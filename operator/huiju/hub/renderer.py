@@ -15,7 +15,7 @@ from huiju.centers.render import JobView, Target, render
 from huiju.hub.carry import read_carried
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.kube.client import Client
-from huiju.kube.errors import NotFound
+from huiju.kube.errors import NotFound, Transient
 from huiju.kube.resources import CROSS_REGION_JOBS
 from huiju.scheduling.model import Place
 
@@ -86,7 +86,7 @@ class Renderer:
     ) -> Bundle:
         facts = self._facts(center)
         if facts is None:
-            raise LookupError(f"ComputeCenter {center} is not connected")
+            raise Transient(f"ComputeCenter {center} is not connected")
         model = body.spec.accelerators[alternative].model
         carried = await read_carried(self._client, body)
         target = Target(

@@ -209,6 +209,14 @@ class World:
                     found.append((center, item))
         return found
 
+    async def all_pods(self) -> list[tuple[str, Fields]]:
+        """Center and pod of every pod, each center read at one moment."""
+        found = []
+        for center, client in self.center_clients.items():
+            page = await client.list_all(PODS, labels="huiju.dev/hub")
+            found.extend((center, item) for item in page.items)
+        return found
+
     async def pods(self, job: str) -> list[tuple[str, Fields]]:
         """Center and pod of every pod of the job."""
         found = []

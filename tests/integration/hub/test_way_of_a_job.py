@@ -80,12 +80,11 @@ async def test_two_jobs_never_get_the_same_cards(world: World) -> None:
         most: Counter[tuple[str, str]] = Counter()
         while True:
             held: Counter[tuple[str, str]] = Counter()
-            for name in names:
-                for center, pod in await world.pods(name):
-                    if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-                        node = pod["spec"].get("nodeName", "unbound")
-                        asked = pod["spec"]["containers"][0]["resources"]["requests"]
-                        held[center, node] += int(asked[ASCEND])
+            for center, pod in await world.all_pods():
+                if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+                    node = pod["spec"].get("nodeName", "unbound")
+                    asked = pod["spec"]["containers"][0]["resources"]["requests"]
+                    held[center, node] += int(asked[ASCEND])
             most |= held
             phases = Counter([(await world.status(name)).get("phase") for name in names])
             if phases["Succeeded"] == len(names):
@@ -178,7 +177,7 @@ async def test_success_is_latched_and_a_deleted_job_leaves_nothing(world: World)
 
 
 async def test_a_finished_job_goes_after_its_time(world: World) -> None:
-    async with running(world.hub, tombstone_seconds=1.0):
+    async with running(world.hub, tombstone_seconds=3.0):
         await world.submit("short", ttlAfterFinished="1s")
         await world.until_phase("short", "Succeeded")
         async with asyncio.timeout(20):
