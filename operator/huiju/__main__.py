@@ -48,6 +48,8 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
 def _hub(arguments: argparse.Namespace) -> int:
     import asyncio
 
+    import uvloop
+
     from huiju.hub.run import run_hub
     from huiju.hub.settings import HubSettings, LeaseSettings
     from huiju.kube.credentials import Credentials
@@ -74,7 +76,8 @@ def _hub(arguments: argparse.Namespace) -> int:
     except KubeconfigRefused as refusal:
         print(f"huiju hub: {refusal}", file=sys.stderr)
         return 2
-    return asyncio.run(run_hub(credentials, settings, _extras(settings)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_hub(credentials, settings, _extras(settings)))
 
 
 def _extras(settings: HubSettings) -> list[Extra]:

@@ -13,20 +13,23 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from huiju.kube.client import Client
 from huiju.kube.informer import Informer
-from huiju.kube.resources import CROSS_REGION_JOBS, JOBS, NODES
+from huiju.kube.resources import COMPUTE_CENTERS, CROSS_REGION_JOBS, JOBS, NODES
 from lab import federation, joining, ports
 from lab.cluster import Cluster
 from lab.hubprocess import HubProcess
@@ -140,8 +143,12 @@ class _Named(msgspec.Struct, rename="camel"):
     labels: dict[str, str] = {}
 
 
+class _SeenPlacement(msgspec.Struct):
+    center: str
+
+
 class _SeenStatus(msgspec.Struct, rename="camel", frozen=True):
-    placement: msgspec.Raw | None = None
+    placement: _SeenPlacement | None = None
 
 
 class _SeenJob(msgspec.Struct):
@@ -202,10 +209,11 @@ async def bare_loop(bench: Bench, count: int, tag: str) -> float:
     started = time.perf_counter()
     await closed_loop(one, names)
     rate = count / (time.perf_counter() - started)
-    # The hub must not meet what it never decided.
-    await bench.client.raw("DELETE", CROSS_REGION_JOBS.path(NAMESPACE))
-    for center in centers:
-        await center.raw("DELETE", JOBS.path("default"))
+    if tag == "before":
+        # The hub must not meet what it never decided.
+        await bench.client.raw("DELETE", CROSS_REGION_JOBS.path(NAMESPACE))
+        for center in centers:
+            await center.raw("DELETE", JOBS.path("default"))
     return rate
 
 
@@ -367,7 +375,13 @@ async def warm_up(bench: Bench) -> None:
     """Wait until the hub dispatches at all, then a few jobs that are not measured."""
     names = [f"warm-{n:03d}" for n in range(20)]
     await closed_loop(lambda name: submit(bench, name, ALTERNATIVES), names)
-    await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
+    try:
+        await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
+    except TimeoutError:
+        for res in (COMPUTE_CENTERS, CROSS_REGION_JOBS):
+            for item in (await bench.client.list_all(res)).items[:3]:
+                print(item["metadata"]["name"], json.dumps(item.get("status")), file=sys.stderr)
+        raise
 
 
 async def with_hub(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
@@ -381,13 +395,30 @@ async def with_hub(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
             await warm_up(bench)
             gc.collect()
             gc.freeze()
-            result = await saturate(bench, hub, options.jobs)
+            with profiled(hub, options.profile):
+                result = await saturate(bench, hub, options.jobs)
             print(json.dumps(result, indent=1), file=sys.stderr)
             result |= await half_load(bench, result["jobs_per_s"] / 2, options.seconds)
             return result | await queued_memory(bench, hub, options.queued)
         finally:
             if options.keep_log:
                 Path(options.keep_log).write_bytes(hub.log.read_bytes())
+
+
+@contextmanager
+def profiled(hub: HubProcess, path: str | None) -> Iterator[None]:
+    """Sample the hub's stacks meanwhile, if asked for and py-spy is there."""
+    if not path:
+        yield
+        return
+    spy = subprocess.Popen(
+        ["py-spy", "record", "--pid", str(hub.pid), "--format", "raw", "-r", "200", "-o", path]
+    )
+    try:
+        yield
+    finally:
+        spy.send_signal(signal.SIGINT)
+        spy.wait()
 
 
 @asynccontextmanager
@@ -412,9 +443,9 @@ async def watching(bench: Bench) -> AsyncIterator[None]:
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All stages in one run."""
     async with federation_of(options.nodes) as bench:
-        bare = [await bare_loop(bench, options.bare, "a")]
+        bare = [await bare_loop(bench, options.bare, "before")]
         result = await with_hub(bench, options)
-        bare.append(await bare_loop(bench, options.bare, "b"))
+        bare.append(await bare_loop(bench, options.bare, "after"))
     result["bare_jobs_per_s"] = statistics.mean(bare)
     result["share_of_bare"] = result["jobs_per_s"] / result["bare_jobs_per_s"]
     result["jobs"] = options.jobs
@@ -430,8 +461,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15, help="duration of the half load")
     parser.add_argument("--queued", type=int, default=10_000, help="jobs queued for the memory")
     parser.add_argument("--nodes", type=int, default=200, help="nodes of each center")
+    parser.add_argument("--profile", help="write a py-spy profile of the saturated stage here")
     parser.add_argument("--keep-log", help="copy the hub's log here")
-    result = asyncio.run(run(parser.parse_args()))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(run(parser.parse_args()))
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}))
     return 0
 

@@ -268,7 +268,8 @@ class CrossRegionJobSpec(ApiModel):
         *(immutable(field, RESUBMIT, required=True) for field in ("queue", "accelerators")),
         immutable("workers", RESUBMIT, required=True),
         immutable("template", RESUBMIT, required=True),
-        *(immutable(field, RESUBMIT) for field in ("launch", "data", "carry", "checkpoint")),
+        immutable("launch", RESUBMIT, required=True),
+        *(immutable(field, RESUBMIT) for field in ("data", "carry", "checkpoint")),
         Rule(
             "!oldSelf.cancel || self.cancel",
             "a cancelled job stays cancelled: submit it again under a new name",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from huiju.api.markers import cel_string
@@ -55,6 +56,7 @@ FAMILIES: Final = (
 )
 
 
+@lru_cache(maxsize=1024)
 def family_of(model: str) -> Family | None:
     """The family whose sizes are limited that `model` belongs to, if any."""
     return next((family for family in FAMILIES if family.covers(model)), None)

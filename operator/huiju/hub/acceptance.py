@@ -96,7 +96,7 @@ class Acceptance:
     async def _by_trial(self, job: JobObject) -> Verdict:
         key = (
             job.metadata.namespace,
-            job.spec.pods.digest,
+            job.spec.pods.trial,
             job.spec.accelerators,
             job.spec.workers > 1,
             job.spec.launch,

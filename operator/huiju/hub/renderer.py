@@ -12,6 +12,7 @@ from typing import Protocol
 from huiju.api.center import ComputeCenterSpec
 from huiju.centers.bundle import Bundle
 from huiju.centers.render import JobView, Target, render
+from huiju.hub.bodies import view_of
 from huiju.hub.carry import read_carried
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.kube.client import Client
@@ -41,8 +42,11 @@ class Renderer:
         self._facts = facts
 
     async def body(self, job: JobObject) -> JobView | None:
-        """The whole job, read now; None if it is gone, replaced or edited where it matters."""
+        """The whole job as cached or read now; None if it is gone or edited where it matters."""
         meta = job.metadata
+        cached = view_of(job)
+        if cached is not None:
+            return cached
         try:
             body = await self._client.get(
                 CROSS_REGION_JOBS, meta.name, meta.namespace, type=JobView

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from collections import OrderedDict
 
 import msgspec
 
@@ -35,10 +36,13 @@ class Template:
         "other_images",
         "request",
         "tolerations",
+        "trial",
     )
 
     def __init__(self, digest: str, spec: PodSpec | None, error: str = "") -> None:
         self.digest = digest
+        self.trial = digest
+        """Equal for templates of which one dry run tells all: only free text differs."""
         self.error = error
         self.image = ""
         self.other_images: tuple[str, ...] = ()
@@ -59,17 +63,56 @@ class Template:
         self.other_images = tuple(sorted({image for image in images[1:] if image}))
 
 
+def _trial_digest(raw: bytes) -> str:
+    """Digest without what any text may stand in: commands, arguments, values, annotations."""
+    body = msgspec.json.decode(raw)
+    (body.get("metadata") or {}).pop("annotations", None)
+    spec = body.get("spec") or {}
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        container.pop("command", None)
+        container.pop("args", None)
+        for entry in container.get("env") or ():
+            if "value" in entry:
+                entry["value"] = ""
+    return hashlib.blake2b(msgspec.json.encode(body), digest_size=12).hexdigest()
+
+
+class _Bodies:
+    """The newest template bodies as JSON, so that a job placed at once is not read again."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+
+    def put(self, digest: str, raw: bytes) -> None:
+        if digest in self._bodies or len(raw) > self._limit // 16:
+            return
+        self._bodies[digest] = raw
+        self._held += len(raw)
+        while self._held > self._limit:
+            self._held -= len(self._bodies.popitem(last=False)[1])
+
+    def get(self, digest: str) -> bytes | None:
+        return self._bodies.get(digest)
+
+
+BODIES = _Bodies(4 << 20)
+
+
 _TEMPLATES: weakref.WeakValueDictionary[str, Template] = weakref.WeakValueDictionary()
 
 
 def intern_template(raw: bytes) -> Template:
     """The shared Template of a JSON pod template."""
     digest = hashlib.blake2b(raw, digest_size=12).hexdigest()
+    BODIES.put(digest, raw)
     known = _TEMPLATES.get(digest)
     if known is not None:
         return known
     try:
         made = Template(digest, _decode(raw).spec)
+        made.trial = _trial_digest(raw)
     except (msgspec.ValidationError, ValueError) as error:
         made = Template(digest, None, str(error))
     _TEMPLATES[digest] = made

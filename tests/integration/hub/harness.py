@@ -211,7 +211,7 @@ class World:
 
     async def all_pods(self) -> list[tuple[str, Fields]]:
         """Center and pod of every pod, each center read at one moment."""
-        found = []
+        found: list[tuple[str, Fields]] = []
         for center, client in self.center_clients.items():
             page = await client.list_all(PODS, labels="huiju.dev/hub")
             found.extend((center, item) for item in page.items)
