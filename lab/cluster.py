@@ -32,6 +32,8 @@ from lab.programs import Programs
 _TAIL: Final = 12
 _POLL: Final = 0.1
 _KWOKCTL_SECONDS: Final = 60.0
+_LONG_ENOUGH: Final = 10.0
+"""Seconds that kwokctl needs at most where nothing is wrong and nothing else runs."""
 _SAID: Final = 2000
 
 
@@ -88,16 +90,7 @@ class Cluster:
         until = time.monotonic() + seconds
         config = self.folder / "lab.yaml"
         config.write_text(configuration(self.spec, self.ports, self.programs, self.folder))
-        said = await kwokctl(
-            self.programs,
-            self.home,
-            self.folder / "kwokctl.kubeconfig",
-            "create",
-            "cluster",
-            f"--name={self.name}",
-            f"--config={config}",
-            seconds=min(seconds, _KWOKCTL_SECONDS),
-        )
+        said = await self._create(config, min(seconds, _KWOKCTL_SECONDS))
         if not (self.folder / "pki" / "admin.crt").is_file():
             raise ClusterFailed(f"cluster {self.name}: kwokctl made nothing:\n{said}")
         self.kubeconfig.write_text(self.kubeconfig_text())
@@ -106,6 +99,36 @@ class Cluster:
             await self.ready(max(1.0, until - time.monotonic()))
         except ClusterFailed as failure:
             raise ClusterFailed(f"{failure}\n--- kwokctl\n{said[-_SAID:]}") from None
+
+    async def _create(self, config: Path, seconds: float) -> str:
+        """Let kwokctl create the cluster, until it ends or the cluster works without its word.
+
+        Now and then kwokctl does not notice that all its components run, and waits for ever.
+        """
+        creating = asyncio.create_task(
+            kwokctl(
+                self.programs,
+                self.home,
+                self.folder / "kwokctl.kubeconfig",
+                "create",
+                "cluster",
+                f"--name={self.name}",
+                f"--config={config}",
+                seconds=seconds,
+            )
+        )
+        try:
+            patience = _LONG_ENOUGH
+            while not (await asyncio.wait({creating}, timeout=patience))[0]:
+                patience = 1.0
+                if (self.folder / "pki" / "admin.crt").is_file():
+                    self.kubeconfig.write_text(self.kubeconfig_text())
+                    if not await self._unready():
+                        return "kwokctl was still waiting when everything worked"
+            return creating.result()
+        finally:
+            creating.cancel()
+            await asyncio.gather(creating, return_exceptions=True)
 
     async def ready(self, seconds: float = 60.0) -> None:
         """Wait until every part serves; raises ClusterFailed with the ends of the logs."""

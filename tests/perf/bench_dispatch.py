@@ -70,8 +70,10 @@ class Bench:
     times: Timeline = field(default_factory=Timeline)
 
 
-def manifest(name: str, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
-    """A single-pod job with a template of about 2 KiB, unlike any other."""
+def manifest(
+    name: str, alternatives: list[dict[str, Any]], *, fill: str = "", own: bool = True
+) -> dict[str, Any]:
+    """A single-pod job; `own` makes its template unlike any other, `fill` makes it longer."""
     return {
         "apiVersion": CROSS_REGION_JOBS.api_version,
         "kind": CROSS_REGION_JOBS.kind,
@@ -86,7 +88,10 @@ def manifest(name: str, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
                             "name": "train",
                             "image": "registry.example/train:1",
                             "command": ["python", "train.py"],
-                            "env": [{"name": "JOB", "value": name}, {"name": "X", "value": FILL}],
+                            "env": [
+                                {"name": "JOB", "value": name if own else "any"},
+                                {"name": "X", "value": fill},
+                            ],
                             "resources": {"requests": {"cpu": "4", "memory": "16Gi"}},
                         }
                     ]
@@ -103,10 +108,10 @@ NOWHERE = [{"model": "nvidia-v100-sxm2-32g", "perWorker": 1}]
 # --- submitting and watching --------------------------------------------------------------------
 
 
-async def submit(bench: Bench, name: str, alternatives: list[dict[str, Any]]) -> None:
+async def submit(bench: Bench, name: str) -> None:
     """Create one job and note when the call began."""
     bench.times.submitted[name] = time.perf_counter()
-    await bench.client.create(CROSS_REGION_JOBS, manifest(name, alternatives), NAMESPACE)
+    await bench.client.create(CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE)
 
 
 async def closed_loop(work: Callable[[str], Awaitable[None]], names: list[str]) -> None:
@@ -252,7 +257,7 @@ async def saturate(bench: Bench, hub: HubProcess, count: int) -> dict[str, Any]:
     before = await _all_writes(bench)
     cpu = hub.cpu_seconds()
     started = time.perf_counter()
-    await closed_loop(lambda name: submit(bench, name, ALTERNATIVES), names)
+    await closed_loop(lambda name: submit(bench, name), names)
     submitted = time.perf_counter() - started
     await all_seen(names, times.placed, times.created, seconds=300)
     last = max(times.created[name] for name in names)
@@ -273,7 +278,7 @@ async def half_load(bench: Bench, rate: float, seconds: float) -> dict[str, Any]
     """Open loop at half the saturated rate."""
     names = [f"half-{n:05d}" for n in range(int(rate * seconds))]
     times = bench.times
-    await open_loop(lambda name: submit(bench, name, ALTERNATIVES), names, rate)
+    await open_loop(lambda name: submit(bench, name), names, rate)
     await all_seen(names, times.placed, times.created, seconds=120)
     mine = Timeline({n: times.submitted[n] for n in names})
     return {
@@ -285,13 +290,24 @@ async def half_load(bench: Bench, rate: float, seconds: float) -> dict[str, Any]
 
 async def queued_memory(bench: Bench, hub: HubProcess, count: int) -> dict[str, Any]:
     """Memory that each queued job costs the hub; the jobs fit nowhere, so they stay queued."""
-    before = hub.memory()
-    names = [f"wait-{n:05d}" for n in range(count)]
-    await closed_loop(lambda name: submit(bench, name, NOWHERE), names)
-    await asyncio.sleep(5)
+
+    async def queue(name: str, *, own: bool) -> None:
+        body = manifest(name, NOWHERE, fill=FILL, own=own)
+        await bench.client.create(CROSS_REGION_JOBS, body, NAMESPACE)
+
+    async def grown(tag: str, number: int, *, own: bool) -> float:
+        before = hub.memory()
+        names = [f"wait-{tag}-{n:05d}" for n in range(number)]
+        await closed_loop(lambda name: queue(name, own=own), names)
+        await asyncio.sleep(5)
+        return (hub.memory() - before) / number
+
+    shared = await grown("same", count, own=False)
+    distinct = await grown("own", count // 4, own=True)
     settled = hub.memory()
     return {
-        "hub_bytes_per_queued_job": (settled - before) / count,
+        "hub_bytes_per_queued_job": shared,
+        "hub_bytes_per_queued_job_with_a_template_of_its_own": distinct,
         "hub_rss_mib": settled / 2**20,
         "hub_peak_mib": hub.memory("VmHWM") / 2**20,
     }
@@ -374,7 +390,7 @@ async def ready_nodes(client: Client, kind: str, count: int) -> None:
 async def warm_up(bench: Bench) -> None:
     """Wait until the hub dispatches at all, then a few jobs that are not measured."""
     names = [f"warm-{n:03d}" for n in range(20)]
-    await closed_loop(lambda name: submit(bench, name, ALTERNATIVES), names)
+    await closed_loop(lambda name: submit(bench, name), names)
     try:
         await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
     except TimeoutError:

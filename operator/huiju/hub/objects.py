@@ -8,11 +8,23 @@ committed. Invariant: two jobs with equal digests ask for the same pods.
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from huiju.hub.templates import Template, intern_template
+
+_ONE: dict[Any, Any] = {}
+_MOST = 8192
+H = TypeVar("H")
+
+
+def one(value: H) -> H:
+    """The one object that stands for all equal ones: waiting jobs say much the same."""
+    if len(_ONE) >= _MOST:
+        _ONE.clear()  # what is in use stays in use; later equal ones are shared anew
+    found: H = _ONE.setdefault(value, value)
+    return found
 
 
 class Meta(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
@@ -87,6 +99,15 @@ class JobSpec(msgspec.Struct, rename="camel"):
     data: msgspec.Raw = NOTHING
 
     def __post_init__(self) -> None:
+        self.queue = one(self.queue)
+        self.accelerators = one(self.accelerators)
+        self.retry = one(self.retry)
+        self.max_runtime = one(self.max_runtime)
+        self.expected_runtime = one(self.expected_runtime)
+        self.scheduling_deadline = one(self.scheduling_deadline)
+        self.ttl_after_finished = one(self.ttl_after_finished)
+        if self.placement == NO_PLACEMENT:
+            self.placement = NO_PLACEMENT
         for name in ("launch", "carry", "data"):
             # One copy of the text for all jobs that say the same.
             value = getattr(self, name)
@@ -179,6 +200,12 @@ class JobObject(msgspec.Struct, rename="camel"):
     metadata: Meta
     spec: JobSpec
     status: JobStatus = NO_STATUS
+
+    def __post_init__(self) -> None:
+        self.metadata.namespace = one(self.metadata.namespace)
+        self.metadata.creation_timestamp = one(self.metadata.creation_timestamp)
+        if self.status.placement is None:
+            self.status = one(self.status)
 
     @property
     def key(self) -> str:
