@@ -35,8 +35,8 @@ from lab.cluster import Cluster
 from lab.hubprocess import HubProcess
 from lab.kwokctl import BARE, ClusterSpec
 from lab.nodes import node
-from tests.perf.counters import Key, writes
 from tests.perf.machine import machine
+from tests.server_counters import Key, writes
 
 CENTERS = {"south": "ascend-910b", "north": "ascend-a3", "east": "nvidia-h100"}
 MODELS = {"south": "ascend-910b3", "north": "ascend-910c", "east": "nvidia-h100-sxm"}

@@ -58,10 +58,13 @@ class Population:
         self._shapes = Shapes()
         self._waiting: dict[str, Job] = {}
         self._holding: dict[str, Holding] = {}
+        self._deciding: set[str] = set()
 
     def update(self, job: JobObject, *, queued: bool) -> None:
         """Bring the scheduler up to the job's present state."""
         uid = job.metadata.uid
+        if uid in self._deciding:
+            return  # decided while this was found out; the commit ends with a look at the job
         placement = job.status.placement
         holds = placement is not None and not finished(job.status)
         if not holds:
@@ -77,16 +80,26 @@ class Population:
         """The job no longer exists."""
         self._unqueue(uid)
         self._release(uid)
+        self._deciding.discard(uid)
 
     def reserve(self, decision: Place, epoch: int) -> None:
         """Keep a decision's units from later decisions, before it is committed."""
         uid = decision.job.uid
+        self._deciding.add(uid)
         self._waiting.pop(uid, None)
         site = self._sites.get(decision.center)
         if site is None:
             return
         self._holding[uid] = Holding(decision.center, epoch, decision.job.queue, decision.gflops)
         site.reserve(Reservation(uid, epoch, decision.request, decision.assignments))
+
+    def deciding(self, uid: str) -> bool:
+        """Whether a decision on this job is on its way: what is known of it may be old."""
+        return uid in self._deciding
+
+    def settled(self, uid: str) -> None:
+        """The decision was written, given up, or its fate is for the next look to find out."""
+        self._deciding.discard(uid)
 
     def committed(self, job: JobObject, decision: Place) -> None:
         """The decision holds; its epoch may be another than the one that was foreseen."""

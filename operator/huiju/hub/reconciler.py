@@ -61,7 +61,6 @@ class Reconciler:
         self._committer = committer
         self._waits = waits
         self._events = events
-        self._committing: set[str] = set()
         self._stops: dict[str, tuple[Reason, str]] = {}
 
     async def run(self) -> None:
@@ -97,10 +96,13 @@ class Reconciler:
         if job is None:
             return
         uid = job.metadata.uid
-        if uid in self._committing:
+        if self._population.deciding(uid):
+            return  # the commit ends with a look at the job
+        verdict = await self._acceptance.judge(job)
+        if self._jobs.get(key) is not job or self._population.deciding(uid):
+            self.queue.add(key)
             return
         seen = self._sites.seen(job)
-        verdict = await self._acceptance.judge(job)
         now = time.time()
         plan = decide(job, verdict, seen, now, self._settings)
         stop = self._stops.get(uid)
@@ -192,7 +194,6 @@ class Reconciler:
     async def commit(self, decision: Place) -> None:
         """Commit a decision, dispatch it, and give its units back if it did not hold."""
         uid = decision.job.uid
-        self._committing.add(uid)
         key = decision.job.name
         try:
             committed = await self._committer.commit(decision)
@@ -215,7 +216,7 @@ class Reconciler:
             log.exception("commit failed", extra={"job": key})
             self._population.withdrawn(decision)
         finally:
-            self._committing.discard(uid)
+            self._population.settled(uid)
             self.queue.add(key)
 
 

@@ -31,6 +31,7 @@ from huiju.kube.resources import (
 from huiju.telemetry.metrics import HubMetrics
 from lab.cluster import Cluster
 from lab.fates import pod_annotations
+from tests.server_counters import writes
 
 FAST = HubSettings(
     leader_election=False,
@@ -45,6 +46,7 @@ FAST = HubSettings(
     orphan_interval=1.0,
 )
 PATIENCE = 40.0
+OURS = frozenset({"crossregionjobs", "jobs", "services", "configmaps", "secrets", "namespaces"})
 Fields = dict[str, Any]
 
 
@@ -198,6 +200,20 @@ class World:
         )
 
     # --- as an observer ----------------------------------------------------------------------
+
+    async def server_writes(self) -> Counter[tuple[str, str, str, str]]:
+        """Writes of a job's way, as the servers counted them: where, verb, resource, subresource.
+
+        What the centers' own controllers write (pods, and the status of Jobs) is left out.
+        """
+        found: Counter[tuple[str, str, str, str]] = Counter()
+        servers = [("hub", self.client), *(("center", c) for c in self.center_clients.values())]
+        for where, client in servers:
+            for (verb, resource, sub), number in (await writes(client)).items():
+                ours = resource in OURS and (resource, sub) != ("jobs", "status")
+                if ours:
+                    found[where, verb, resource, sub] += number
+        return found
 
     async def workloads(self, job: str = "") -> list[tuple[str, Fields]]:
         """Center and batch Job of every workload that stands for the job, or for any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -53,12 +54,11 @@ async def test_a_crash_on_the_way_to_a_second_attempt_runs_no_epoch_twice(
 
 
 async def test_writes_of_a_whole_life_are_four_and_one_to_clean_up(world: World) -> None:
-    leash = Leash()
-    async with running(world.hub, leash):
+    async with running(world.hub):
         # The namespace in the center is made once.
         await world.submit("first")
         first = await world.until_phase("first", "Succeeded")
-        before = leash.made
+        before = await world.server_writes()
         await world.submit(
             "counted",
             fate={"run_for": "2s"},
@@ -66,12 +66,24 @@ async def test_writes_of_a_whole_life_are_four_and_one_to_clean_up(world: World)
         )
         done = await world.until_phase("counted", "Succeeded")
         assert done["placement"]["center"] == first["placement"]["center"]
-        assert leash.made - before == 4
-        before = leash.made
+        after = await world.server_writes()
+        assert after - before == Counter(
+            {
+                ("hub", "POST", "crossregionjobs", ""): 1,  # the user's
+                ("hub", "PATCH", "crossregionjobs", "status"): 3,
+                ("center", "POST", "jobs", ""): 1,
+            }
+        )
         await world.delete("counted")
         await world.delete("first")
         await world.until_gone()
-        assert leash.made - before == 2, "one removal for each job"
+        cleaned = await world.server_writes() - after
+        assert cleaned == Counter(
+            {
+                ("hub", "DELETE", "crossregionjobs", ""): 2,  # the user's
+                ("center", "DELETE", "jobs", ""): 2,
+            }
+        ), "one removal for each job"
 
 
 async def test_a_job_deleted_while_the_hub_was_away_is_removed_from_its_center(
