@@ -258,3 +258,12 @@ def test_the_patch_removes_what_is_gone_and_keeps_required_zeros() -> None:
     assert change["placement"]["alternative"] == 0
     vacated = transitions.vacated(before, Reason.NODE_LOST, "lost", NOW)
     assert transitions.patch(before, vacated)["placement"] is None
+
+
+def test_a_pending_job_past_its_deadline_is_not_looked_at_again_at_once() -> None:
+    waiting = decide(job(placed()), OK, observed(State.PENDING), NOW, SETTINGS)
+    assert waiting.again is not None
+    assert waiting.again > NOW
+    late = decide(job(placed()), OK, observed(State.PENDING), NOW + 3600, SETTINGS)
+    assert late.action is Action.NONE
+    assert late.again is None

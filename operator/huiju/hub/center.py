@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from huiju.api.center import AcceleratorStatus, ComputeCenterSpec
+from huiju.api.center import ComputeCenterSpec
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.inventory import Reservation
@@ -44,6 +44,16 @@ class Standing:
 
 
 CONNECTING = Standing(None, Reason.CONNECTING, "The hub has not reached the center yet.")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCount:
+    """Units of one accelerator model in a center."""
+
+    model: str
+    allocatable: int
+    free: int
+    federated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,7 @@ class CenterRuntime:
     def _closed(self) -> tuple[str, str]:
         if self.lost:
             return Reason.CENTER_UNREACHABLE, self.standing.message
-        if self.standing.reachable is False:
+        if self.standing.reachable is not True:
             return self.standing.reason, self.standing.message
         if not self._opened:
             return Reason.CENTER_NOT_READY, "The hub has not yet read what the center holds."
@@ -190,12 +200,14 @@ class CenterRuntime:
         """Normalized compute of one unit; 0 while the center has no such node."""
         return self._sensor.inventory.gflops_per_unit(model, resource) if self._sensor else 0
 
-    def units(self) -> list[AcceleratorStatus]:
+    def units(self) -> list[UnitCount]:
         """The accelerators by model, empty while nothing is known."""
         if self._sensor is None:
             return []
-        rows = self._sensor.inventory.summary()["accelerators"]
-        return [AcceleratorStatus.model_validate(row) for row in rows]
+        return [
+            UnitCount(row["model"], row["allocatable"], row["free"], row["federated"])
+            for row in self._sensor.inventory.summary()["accelerators"]
+        ]
 
     # --- life --------------------------------------------------------------------------------
 
@@ -307,7 +319,11 @@ class CenterRuntime:
             )
         self.identity = uid
         self._last_seen = time.time()
+        returned = self.lost and self._opened
         self.lost_since = 0.0
+        if returned:
+            # Nothing there may have changed meanwhile, so no event would bring its jobs back.
+            self._hub.callbacks.opened(self.name)
         self._stand(True, Reason.REACHABLE, "The center answers.")
 
     def _stand(self, reachable: bool | None, reason: Reason, message: str) -> None:

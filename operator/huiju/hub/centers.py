@@ -47,7 +47,7 @@ class Record:
         self.runtime = runtime
         self.uid = uid
         self.generation = 0
-        self.version = ""
+        self.version = 0
         self.status: Fields = {}
         self.allow_orphans = False
         self.mass_orphans = ""
@@ -93,6 +93,9 @@ class Centers:
             log.error("center refused", extra={"center": name, "error": _first_error(error)})
             return
         record = self._records.get(name)
+        version = int(meta.get("resourceVersion") or 0)
+        if record is not None and version < record.version:
+            return  # a listing that a watch has overtaken
         if record is not None and record.uid != meta["uid"]:
             self.remove(name)
             record = None
@@ -101,6 +104,7 @@ class Centers:
             record = self._add(name, str(meta["uid"]), spec, status)
         elif record.generation != meta.get("generation") and record.runtime.respec(spec):
             self._restart(record)
+        record.version = version
         record.generation = int(meta.get("generation") or 0)
         record.status = status
         record.allow_orphans = (meta.get("annotations") or {}).get(
@@ -118,10 +122,11 @@ class Centers:
             record.task.cancel()
         self._hub.callbacks.changed(name)
 
-    def keep_only(self, names: set[str]) -> None:
-        """A full listing: drop what it does not name (a watch may miss deletions)."""
+    def keep_only(self, names: set[str], version: int) -> None:
+        """A full listing at `version`: drop what it does not name (a watch may miss deletions)."""
         for name in set(self._records) - names:
-            self.remove(name)
+            if self._records[name].version <= version:
+                self.remove(name)
 
     def _add(self, name: str, uid: str, spec: ComputeCenterSpec, status: Fields) -> Record:
         identity = str((status.get("identity") or {}).get("uid") or "")
@@ -133,16 +138,16 @@ class Centers:
         self._hub.callbacks.changed(name)
         return record
 
-    def _start(self, record: Record) -> None:
+    def _start(self, record: Record, old: asyncio.Task[None] | None = None) -> None:
         if self._group is not None and record.task is None:
             name = record.runtime.name
-            record.task = self._group.create_task(record.runtime.run(), name=f"center {name}")
+            record.task = self._group.create_task(
+                _run_after(old, record.runtime), name=f"center {name}"
+            )
 
     def _restart(self, record: Record) -> None:
-        if record.task is not None:
-            record.task.cancel()
-        record.task = None
-        self._start(record)
+        old, record.task = record.task, None
+        self._start(record, old)
 
     async def _write_statuses(self) -> None:
         dirty, self._dirty = self._dirty, set()
@@ -173,6 +178,14 @@ class Centers:
     @property
     def _client(self) -> Client:
         return self._hub.client
+
+
+async def _run_after(old: asyncio.Task[None] | None, runtime: CenterRuntime) -> None:
+    """Run once the former run has ended, so that its end undoes nothing of this one."""
+    if old is not None:
+        old.cancel()
+        await asyncio.gather(old, return_exceptions=True)
+    await runtime.run()
 
 
 def _first_error(error: ValidationError) -> str:

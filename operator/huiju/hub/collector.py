@@ -83,6 +83,9 @@ class Collector:
                     "orphan not removed yet",
                     extra={"center": site.name, "job": orphan.job_uid, "error": str(error)},
                 )
-                self._wake.set()
                 return
+            except Exception:
+                # A center's objects are its owner's to write: one bad one must not stop the rest.
+                log.exception("orphan not removed", extra={"center": site.name})
+                continue
             log.info("orphan removed", extra={"center": site.name, "job": orphan.job_uid})

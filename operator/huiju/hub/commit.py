@@ -29,6 +29,7 @@ from huiju.scheduling.model import Place
 
 log = logging.getLogger(__name__)
 TRIES = 3
+REFUSED_PAUSE = 1.0
 
 
 class Result(Enum):
@@ -82,8 +83,10 @@ class Committer:
                 return Committed(Result.STALE)
             except Transient as error:
                 log.info("commit failed, trying again", extra={"job": job.key, "error": str(error)})
+                await self._writer.reread(job)  # the write may have landed, only its answer is lost
             except KubeError as error:
                 log.warning("commit refused", extra={"job": job.key, "error": str(error)})
+                await asyncio.sleep(REFUSED_PAUSE)  # it would be decided again at once
                 return Committed(Result.STALE)
             await asyncio.sleep(0.05 * 2**attempt)
         return Committed(Result.STALE)

@@ -14,6 +14,7 @@ import time
 from math import inf
 from typing import Protocol
 
+from huiju.api.reasons import Reason
 from huiju.hub.settings import HubSettings
 from huiju.hub.waits import Waits
 from huiju.scheduling.core import Core
@@ -110,13 +111,9 @@ class Dispatcher:
 
     def _cycle(self) -> Outcome:
         now = time.time()
-        for name in self._dirty:
-            site = self._hooks.site(name)
-            if site is None:
-                self.core.drop_center(name)
-            else:
-                self.core.set_center(site.view(now))
-        self._dirty.clear()
+        dirty, self._dirty = self._dirty, set()
+        for name in dirty:
+            self._refresh(name, now)
         outcome = self.core.cycle(now)
         for decision in outcome.placed:
             self._waits.drop(decision.job.uid)
@@ -129,6 +126,21 @@ class Dispatcher:
             self._hooks.preempt(preemption)
         self._arm(now)
         return outcome
+
+    def _refresh(self, name: str, now: float) -> None:
+        """Take over what a center can run now; one that cannot be viewed takes nothing."""
+        site = self._hooks.site(name)
+        if site is None:
+            self.core.drop_center(name)
+            return
+        try:
+            view = site.view(now)
+        except Exception:
+            log.exception("center cannot be viewed", extra={"center": name})
+            view = Center(
+                name=name, closed=Reason.CENTER_NOT_READY, closed_message="See the hub's log."
+            )
+        self.core.set_center(view)
 
     def _arm(self, now: float) -> None:
         while self._times and self._times[0] <= now:

@@ -174,7 +174,8 @@ class Hub:
             self.reconciler.queue.add(new.key)
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self.population.gone(old.metadata.uid)
-            self.sites.forget(old.metadata.uid, old.status.epoch)
+            self.sites.forget(old.metadata.uid)
+            self.reconciler.forget(old.metadata.uid)
             self._acceptance.forget(old.metadata.uid)
             if old.status.epoch:
                 self.collector.deleted(old.metadata.uid)
@@ -226,7 +227,8 @@ class Hub:
                     (COMPUTE_CENTERS, self.centers),
                 ):
                     page = await self.client.list_all(res)
-                    target.keep_only({item["metadata"]["name"] for item in page.items})
+                    found = {item["metadata"]["name"] for item in page.items}
+                    target.keep_only(found, int(page.resource_version or 0))
                     for item in page.items:
                         target.upsert(item)
                 self._listed.set()
@@ -238,8 +240,12 @@ class Hub:
     async def _queue_statuses(self) -> None:
         while True:
             await asyncio.sleep(self.settings.center_status_interval)
-            await self.queues.write_statuses(self.population)
-            self.metrics.population(self.population.counts(), self.sites)
+            try:
+                await self.queues.write_statuses(self.population)
+                self.metrics.population(self.population.counts(), self.sites)
+            except Exception:
+                # Figures are a courtesy: whatever is wrong with one, the jobs go on.
+                log.exception("figures not shown")
 
     async def _resync(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from huiju.hub import status as transitions
 from huiju.hub.jobcache import JobCache
 from huiju.hub.objects import JobObject, JobStatus
 from huiju.kube.client import Client
+from huiju.kube.errors import KubeError
 from huiju.kube.resources import CROSS_REGION_JOBS
 
 
@@ -42,6 +43,17 @@ class JobWriter:
         )
         self._jobs.wrote(written)
         return written
+
+    async def reread(self, job: JobObject) -> None:
+        """Bring the cache up to what is stored, where that can be had."""
+        try:
+            stored = await self._client.get(
+                CROSS_REGION_JOBS, job.metadata.name, job.metadata.namespace, type=JobObject
+            )
+        except (KubeError, TimeoutError):
+            return
+        if stored.metadata.uid == job.metadata.uid:
+            self._jobs.wrote(stored)
 
     async def delete(self, job: JobObject) -> None:
         """Delete the job object itself, this one and no later namesake."""

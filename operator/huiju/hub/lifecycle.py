@@ -170,7 +170,10 @@ def _alive(
         return Plan(status, Action.STOP, reason, observed.message)
     if observed.state is State.RUNNING:
         return Plan(transitions.running(status, observed, now))
-    return Plan(transitions.reachable_again(status, now), again=_deadline(job, placement))
+    due = _deadline(job, placement)
+    # Once it is over, what the center shows decides; looking again at once would find the same.
+    again = due if due > now else None
+    return Plan(transitions.reachable_again(status, now), again=again)
 
 
 def _unwanted(job: JobObject) -> tuple[Reason, str] | None:

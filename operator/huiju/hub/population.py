@@ -28,6 +28,7 @@ class Holding:
     epoch: int
     queue: str
     gflops: int
+    reservation: Reservation
 
 
 @dataclass(slots=True)
@@ -90,8 +91,11 @@ class Population:
         site = self._sites.get(decision.center)
         if site is None:
             return
-        self._holding[uid] = Holding(decision.center, epoch, decision.job.queue, decision.gflops)
-        site.reserve(Reservation(uid, epoch, decision.request, decision.assignments))
+        kept = Reservation(uid, epoch, decision.request, decision.assignments)
+        self._holding[uid] = Holding(
+            decision.center, epoch, decision.job.queue, decision.gflops, kept
+        )
+        site.reserve(kept)
 
     def deciding(self, uid: str) -> bool:
         """Whether a decision on this job is on its way: what is known of it may be old."""
@@ -117,13 +121,15 @@ class Population:
         self._release(decision.job.uid)
 
     def restore(self, jobs: list[JobObject], center: str) -> None:
-        """A center came into view: reserve what the jobs placed there still need."""
+        """A center came into view with an empty ledger: reserve what is held there again."""
+        site = self._sites.get(center)
+        for held in self._holding.values():
+            if site is not None and held.center == center:
+                site.reserve(held.reservation)
         for job in jobs:
             placement = job.status.placement
-            if placement is not None and placement.center == center:
-                self._holding.pop(job.metadata.uid, None)
-                if not finished(job.status):
-                    self._hold(job, placement)
+            if placement is not None and placement.center == center and not finished(job.status):
+                self._hold(job, placement)
 
     def counts(self) -> dict[str, QueueCount]:
         """Jobs and normalized compute by queue."""
@@ -165,11 +171,12 @@ class Population:
         placed = placed_of(job, per_unit, self._shapes)
         if placed is None:
             return
-        self._holding[uid] = Holding(
-            placement.center, placement.epoch, job.spec.queue, placed.gflops
-        )
         request = worker_request(job, placement.alternative, placement.resource)
-        site.reserve(Reservation(uid, placement.epoch, request, planned(job, placement)))
+        kept = Reservation(uid, placement.epoch, request, planned(job, placement))
+        self._holding[uid] = Holding(
+            placement.center, placement.epoch, job.spec.queue, placed.gflops, kept
+        )
+        site.reserve(kept)
         self._core.set_placed(placed)
 
     def _release(self, uid: str) -> None:

@@ -36,6 +36,7 @@ class Record:
     spec: ComputeQueueSpec
     generation: int
     status: Fields
+    version: int
 
 
 class Queues:
@@ -66,8 +67,11 @@ class Queues:
             log.error("queue refused", extra={"queue": name, "error": str(error.errors()[0])})
             return
         before = self._records.get(name)
+        version = int(meta.get("resourceVersion") or 0)
+        if before is not None and version < before.version:
+            return  # a listing that a watch has overtaken
         self._records[name] = Record(
-            spec, int(meta.get("generation") or 0), dict(body.get("status") or {})
+            spec, int(meta.get("generation") or 0), dict(body.get("status") or {}), version
         )
         if before is None or before.spec != spec:
             self._core.set_queue(queue_of(name, spec))
@@ -79,10 +83,11 @@ class Queues:
             self._core.drop_queue(name)
             self._changed(name)
 
-    def keep_only(self, names: set[str]) -> None:
-        """A full listing: drop what it does not name."""
+    def keep_only(self, names: set[str], version: int) -> None:
+        """A full listing at `version`: drop what it does not name."""
         for name in set(self._records) - names:
-            self.remove(name)
+            if self._records[name].version <= version:
+                self.remove(name)
 
     def judge(self, name: str) -> tuple[str, Reason, str]:
         """The Ready condition of a queue: status, reason, message."""

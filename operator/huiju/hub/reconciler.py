@@ -90,6 +90,8 @@ class Reconciler:
                 log.exception("reconcile failed", extra={"job": key})
             finally:
                 self.queue.done(key)
+            # A pass may have had nothing to wait for: the others must get their turn all the same.
+            await asyncio.sleep(0)
 
     async def _once(self, key: str) -> None:
         job = self._jobs.get(key)
@@ -116,7 +118,6 @@ class Reconciler:
         if job.status.placement is None:
             self._stops.pop(uid, None)
         self._population.update(job, queued=plan.queued)
-        await self._stop_older(job)
         match plan.action:
             case Action.NONE:
                 pass
@@ -126,10 +127,11 @@ class Reconciler:
                 await self._sites.stop(job, plan.reason, plan.message)
             case Action.DELETE:
                 await self._writer.delete(job)
+        await self._stop_older(job)
         if plan.queued:
             await self._write_wait(job, now)
         if plan.again is not None:
-            self.queue.add_after(job.key, max(0.0, plan.again - time.time()))
+            self.queue.add_after(job.key, max(1.0, plan.again - time.time()))
 
     async def _write(self, job: JobObject, plan: Plan) -> JobObject:
         before = job.status
@@ -183,6 +185,10 @@ class Reconciler:
         await self._writer.write(job, after)
         self.queue.add(job.key)
 
+    def forget(self, uid: str) -> None:
+        """The job is gone."""
+        self._stops.pop(uid, None)
+
     def preempt(self, preemption: Preempt) -> None:
         """The scheduler wants this job's place: stop it gracefully, keep its place in the queue."""
         job = self._jobs.by_uid(preemption.victim.job.uid)
@@ -190,6 +196,15 @@ class Reconciler:
             return
         self._stops[job.metadata.uid] = (Reason.PREEMPTED, preemption.message)
         self.queue.add(job.key)
+
+    def _give_back(self, decision: Place) -> None:
+        """The decision did not hold, or it does and only the answer to its write was lost."""
+        job = self._jobs.by_uid(decision.job.uid)
+        if job is None or job.status.placement is None:
+            self._population.withdrawn(decision)
+            return
+        self._population.settled(decision.job.uid)
+        self._population.update(job, queued=False)
 
     async def commit(self, decision: Place) -> None:
         """Commit a decision, dispatch it, and give its units back if it did not hold."""
@@ -208,7 +223,7 @@ class Reconciler:
                 except DispatchRefused as refusal:
                     await self._end_attempt(job, refusal.reason, refusal.message)
             else:
-                self._population.withdrawn(decision)
+                self._give_back(decision)
         except (KubeError, TimeoutError) as error:
             # The placement may stand or not: the next pass reads what holds and goes on from there.
             log.info("dispatch interrupted", extra={"job": key, "error": str(error)})

@@ -24,7 +24,7 @@ class Sites:
 
     def __init__(self) -> None:
         self._sites: dict[str, CenterRuntime] = {}
-        self._made: set[tuple[str, int]] = set()
+        self._made: dict[str, set[int]] = {}
 
     def add(self, site: CenterRuntime) -> None:
         """A center joined."""
@@ -54,10 +54,10 @@ class Sites:
         if not site.synced:
             return Seen()
         observed = site.observed(job.metadata.uid, placement.epoch)
-        identity = (job.metadata.uid, placement.epoch)
+        made = self._made.setdefault(job.metadata.uid, set())
         if observed is not None:
-            self._made.add(identity)
-        return Seen(Reach.SYNCED, observed, identity in self._made)
+            made.add(placement.epoch)
+        return Seen(Reach.SYNCED, observed, placement.epoch in made)
 
     def strays(self, job: JobObject) -> list[tuple[CenterRuntime, Observation]]:
         """Live workloads of the job that its status does not call for."""
@@ -89,7 +89,7 @@ class Sites:
         if site is None or site.lost:
             raise Transient(f"center {bundle.center} is not reachable")
         await site.ensure(bundle)
-        self._made.add((bundle.job_uid, bundle.epoch))
+        self._made.setdefault(bundle.job_uid, set()).add(bundle.epoch)
 
     async def stop(self, job: JobObject, reason: Reason, message: str) -> None:
         """Suspend the workload of the job's placement."""
@@ -99,7 +99,6 @@ class Sites:
             return
         await site.stop(job.metadata.uid, placement.epoch, reason, message)
 
-    def forget(self, uid: str, epochs: int) -> None:
+    def forget(self, uid: str) -> None:
         """The job is gone."""
-        for epoch in range(1, epochs + 1):
-            self._made.discard((uid, epoch))
+        self._made.pop(uid, None)

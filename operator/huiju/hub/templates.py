@@ -113,7 +113,7 @@ def intern_template(raw: bytes) -> Template:
     try:
         made = Template(digest, _decode(raw).spec)
         made.trial = _trial_digest(raw)
-    except (msgspec.ValidationError, ValueError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         made = Template(digest, None, str(error))
     _TEMPLATES[digest] = made
     return made
