@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from huiju.centers.observe import Failure, Observation, State
 from huiju.centers.render import render
 from huiju.centers.syncer import Syncer
 from huiju.kube.client import Client
+from huiju.kube.errors import Forbidden
 from huiju.kube.resources import NODES, PODS, PRIORITY_CLASSES, Resource
 from lab.cluster import Cluster
 from lab.fates import Fate, pod_annotations
@@ -167,6 +169,19 @@ async def test_a_quota_that_refuses_pods_is_told(watcher: Watcher) -> None:
     assert "exceeded quota" in seen.message
 
 
+async def create_once_admitted(watcher: Watcher, pod: dict[str, Any]) -> None:
+    """The API server's admission sees a new priority class a moment after it was made."""
+    give_up = time.monotonic() + 10.0
+    while True:
+        try:
+            await watcher.client.create(PODS, pod, watcher.place)
+            return
+        except Forbidden as error:
+            if "no PriorityClass" not in str(error) or time.monotonic() > give_up:
+                raise
+        await asyncio.sleep(0.2)
+
+
 async def test_a_pod_that_gave_way_to_the_owners_is_no_failure_of_the_job(
     watcher: Watcher, namespace: str
 ) -> None:
@@ -183,7 +198,7 @@ async def test_a_pod_that_gave_way_to_the_owners_is_no_failure_of_the_job(
         "metadata": {"name": "own"},
         "spec": {"priorityClassName": namespace, "containers": [container]},
     }
-    await watcher.client.create(PODS, own, watcher.place)
+    await create_once_admitted(watcher, own)
     seen = await watcher.state(State.FAILED)
     await watcher.client.delete(PRIORITY_CLASSES, namespace)
     assert (seen.failure, seen.reason) == (Failure.INFRASTRUCTURE, Reason.PREEMPTED_BY_OWNER)

@@ -14,6 +14,7 @@ from huiju.centers.dra import NodeDevices
 from huiju.centers.nodestate import Faults, NodeFacts
 from huiju.centers.podusage import PodUse, held_devices
 from huiju.scheduling.model import Topology
+from huiju.scheduling.topology import MOST_NUMBERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,10 @@ def _free_devices(
         if held is None:
             return None
         faults = facts.faults.get(name, Faults())
-        everything = frozenset(range(facts.capacity.get(name, 0)))
+        total = facts.capacity.get(name, 0)
+        if total > MOST_NUMBERED:
+            return None
+        everything = frozenset(range(total))
         left = everything - held - faults.broken - faults.unlinked
         # Reservations and unnamed faults take devices away without saying which.
         return tuple(sorted(left)) if len(left) == free.get(name, 0) else None

@@ -9,8 +9,9 @@ counted anew at the next question.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from huiju.centers.buckets import BucketKey, Buckets
 from huiju.centers.catalogue import Resolver
@@ -31,6 +32,9 @@ from huiju.centers.podusage import PodUse, SensedPod, read_pod
 from huiju.centers.reservations import Ledger, Reservation
 from huiju.centers.summary import summary_of
 from huiju.scheduling.model import Bucket, NodeShape, vector
+
+log = logging.getLogger(__name__)
+_LONGEST_LIST: Final = 1024
 
 __all__ = ["CenterInventory", "Reservation"]
 
@@ -81,6 +85,11 @@ class CenterInventory:
         if state.read == read:
             return
         before = state.read
+        if read.beyond_belief and (before is None or before.beyond_belief != read.beyond_belief):
+            log.warning(
+                "amounts beyond belief count as none",
+                extra={"node": name, "resources": ", ".join(read.beyond_belief)[:_LONGEST_LIST]},
+            )
         if before is not None:
             state.held = vanished(with_held(before, state.held), read, state.held, now)
         state.read = read

@@ -17,6 +17,7 @@ from huiju.api.meta import GROUP
 LABEL_HUB: Final = f"{GROUP}/hub"
 LABEL_JOB_UID: Final = f"{GROUP}/job-uid"
 LABEL_EPOCH: Final = f"{GROUP}/epoch"
+_EPOCH_DIGITS: Final = 9
 LABEL_JOB_NAMESPACE: Final = f"{GROUP}/job-namespace"
 LABEL_JOB_NAME: Final = f"{GROUP}/job-name"
 ORIGIN: Final = f"{GROUP}/origin"
@@ -107,3 +108,9 @@ class Origin:
     def selector(self) -> dict[str, str]:
         """The labels that only this epoch's objects carry."""
         return {LABEL_JOB_UID: self.uid, LABEL_EPOCH: str(self.epoch)}
+
+
+def parse_epoch(text: str) -> int | None:
+    """The epoch that a label or an origin names; None where no hub can have written it."""
+    known = len(text) <= _EPOCH_DIGITS and text.isascii() and text.isdecimal()
+    return int(text) if known else None

@@ -7,18 +7,20 @@ Invariant: pure; the same node, resolver and held devices give equal facts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from huiju.centers.catalogue import Resolved, Resolver
 from huiju.centers.objects import Node
 from huiju.centers.podusage import device_numbers
-from huiju.centers.requests import amounts
+from huiju.centers.requests import MOST_OF_ANYTHING, amounts, is_extended
 from huiju.scheduling.model import NodeShape, Taint, vector
 
 VANISH_SECONDS: Final = 120.0
 """So long a device count of zero is not believed; plugins restart and upgrade faster."""
+MOST_DEVICES: Final = 1_000_000
+"""No node has more accelerators, however finely they are shared."""
 _HARD: Final = frozenset({"NoSchedule", "NoExecute"})
 _LABELS_OF_ONE_NODE: Final = frozenset(
     {
@@ -63,6 +65,9 @@ class NodeFacts:
     withheld: frozenset[str] = frozenset()
     """Accelerators that vanished so lately that they count as present but not as free."""
 
+    beyond_belief: tuple[str, ...] = ()
+    """Extended resources whose amount no node can have; they count as none."""
+
     def shape(self) -> NodeShape:
         """What the node has in common with others."""
         return NodeShape(
@@ -98,14 +103,18 @@ def read_node(node: Node, resolver: Resolver) -> NodeFacts:
     ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
     capacity = amounts(node.status.capacity)
     allocatable = amounts(node.status.allocatable)
+    node_has = (capacity, allocatable)
     accelerators: dict[str, Resolved] = {}
     custom = []
+    beyond = _refuse(MOST_OF_ANYTHING, filter(is_extended, {**capacity, **allocatable}), node_has)
     for name, units in capacity.items():
         if not is_extended(name):
             continue
         resolved = resolver.resolve(name, labels, annotations, units)
         if resolved is None:
             custom.append(name)
+        elif _refuse(MOST_DEVICES, (name,), node_has):
+            beyond.append(name)
         elif units > 0:
             accelerators[name] = resolved
     taints = {Taint(t.key, t.value, t.effect) for t in node.spec.taints or () if t.effect in _HARD}
@@ -122,7 +131,20 @@ def read_node(node: Node, resolver: Resolver) -> NodeFacts:
         labels=tuple(sorted((k, v) for k, v in labels.items() if _shared(k, v, meta.name))),
         taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
         faults=_faults(accelerators, annotations),
+        beyond_belief=tuple(sorted(beyond)),
     )
+
+
+def _refuse(most: int, names: Iterable[str], node_has: tuple[dict[str, int], ...]) -> list[str]:
+    """Set to zero, and name, what a node has less of than nothing or more than `most`."""
+    refused = []
+    for name in names:
+        if any(not 0 <= has.get(name, 0) <= most for has in node_has):
+            refused.append(name)
+            for has in node_has:
+                if name in has:
+                    has[name] = 0
+    return refused
 
 
 def _faults(
@@ -139,11 +161,6 @@ def _faults(
         if faults != Faults():
             found[name] = faults
     return found
-
-
-def is_extended(resource: str) -> bool:
-    """Whether a resource name is an extended one, which device plugins and owners advertise."""
-    return "/" in resource and not resource.startswith("kubernetes.io/")
 
 
 def _shared(key: str, value: str, node: str) -> bool:

@@ -262,7 +262,7 @@ def _confirmed_by_nobody(pods: Sequence[Pod], now: float) -> Cause | None:
 def _cannot_start(
     seen: Observation, workload: Workload, pods: Sequence[Pod], now: float, trouble: str
 ) -> Cause | None:
-    allowed = parse_duration(workload.note(SCHEDULING_DEADLINE) or _DEFAULT_DEADLINE)
+    allowed = _deadline(workload)
     late = now >= seen.since + allowed
     for pod in pods:
         hindrance = hindrance_of(pod, late=late)
@@ -276,6 +276,14 @@ def _cannot_start(
     if late and seen.bound < workload.spec.completions:
         return _unschedulable(workload, pods, seen.bound, allowed)
     return None
+
+
+def _deadline(workload: Workload) -> float:
+    """Seconds that the workers have to find nodes; the center may have spoilt what was noted."""
+    try:
+        return parse_duration(workload.note(SCHEDULING_DEADLINE) or _DEFAULT_DEADLINE)
+    except (ValueError, OverflowError):
+        return parse_duration(_DEFAULT_DEADLINE)
 
 
 def _refused(trouble: str) -> Reason | None:

@@ -58,12 +58,14 @@ class Patrol:
         """Look once at everything that is not settled."""
         questions = QUESTIONS
         for entry in self._tracker.unsettled():
-            if questions and self._worth_asking(entry):
-                questions -= 1
-                try:
+            try:
+                if questions and self._worth_asking(entry):
+                    questions -= 1
                     await self._ask(entry)
-                except (KubeError, TimeoutError) as error:
-                    log.debug("not asked", extra={"job": entry.job_uid, "error": str(error)})
+            except (KubeError, TimeoutError) as error:
+                log.debug("not asked", extra={"job": entry.job_uid, "error": str(error)})
+            except Exception:
+                log.exception("workload not understood", extra={"job": entry.job_uid})
             self._tracker.look(entry)
 
     def _worth_asking(self, entry: Entry) -> bool:

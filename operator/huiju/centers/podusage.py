@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID
+from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, parse_epoch
 from huiju.centers.objects import PodNeeds
-from huiju.centers.requests import spec_requests
+from huiju.centers.requests import MOST_OF_ANYTHING, is_extended, spec_requests
 from huiju.scheduling.model import Vector, vector
 
 REAL_DEVICES: Final = "huawei.com/AscendReal"
@@ -90,16 +90,25 @@ def read_pod(pod: SensedPod) -> PodUse | None:
     annotations = pod.metadata.annotations
     return PodUse(
         node=node,
-        request=_interned(vector(spec_requests(pod.spec))),
+        request=_interned(vector(_bounded(spec_requests(pod.spec)))),
         owner=owner,
         devices=device_numbers(annotations.real_devices) if annotations else None,
     )
 
 
+def _bounded(request: dict[str, int]) -> dict[str, int]:
+    """More than any node can have is as good as all of it."""
+    return {
+        name: min(amount, MOST_OF_ANYTHING) if is_extended(name) else amount
+        for name, amount in request.items()
+    }
+
+
 def _owner(labels: _OwnLabels | None) -> Owner | None:
-    if labels is None or not labels.job_uid or not labels.epoch.isdecimal():
+    epoch = parse_epoch(labels.epoch) if labels is not None else None
+    if labels is None or not labels.job_uid or epoch is None:
         return None
-    return labels.job_uid, int(labels.epoch)
+    return labels.job_uid, epoch
 
 
 @lru_cache(maxsize=8192)

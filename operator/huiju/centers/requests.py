@@ -14,6 +14,8 @@ from huiju.centers.objects import Amounts, PodNeeds, Resources
 from huiju.centers.quantity import base_units
 from huiju.scheduling.model import CPU, MEMORY, PODS
 
+MOST_OF_ANYTHING = 10**12
+"""No node has more of an extended resource; a million such amounts still add up in 64 bits."""
 SIDECAR = "Always"
 """Restart policy that makes an init container a sidecar."""
 
@@ -79,6 +81,11 @@ def amounts(written: Amounts) -> dict[str, int]:
         ValueError: an amount is no quantity.
     """
     return {name: base_units(name, amount) for name, amount in written.items()}
+
+
+def is_extended(resource: str) -> bool:
+    """Whether a resource name is an extended one, which device plugins and owners advertise."""
+    return "/" in resource and not resource.startswith("kubernetes.io/")
 
 
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ log = logging.getLogger(__name__)
 _BY_KIND: Final = {r.kind: r for r in (CONFIG_MAPS, SECRETS, SERVICES, JOBS)}
 _BY_PLURAL: Final = {r.plural: r for r in _BY_KIND.values()}
 _LONGEST_MESSAGE: Final = 1024
+_LONGEST_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class _Object(msgspec.Struct):
@@ -291,9 +294,8 @@ class Syncer:
             return
         meta = workload.metadata
         # The workload goes last: as long as it is there, a restarted hub still finds the rest.
-        for one in filter(None, workload.note(DEPENDENTS).split(",")):
-            plural, _, name = one.partition("/")
-            await self._remove_object(_BY_PLURAL[plural], name, meta.namespace, _origin(meta))
+        for res, name in _dependents(workload):
+            await self._remove_object(res, name, meta.namespace, _origin(meta))
         with suppress(NotFound, Conflict):
             await self._client.delete(JOBS, meta.name, meta.namespace, uid=meta.uid)
         self._tracker.note_removed(entry, meta.uid)
@@ -323,6 +325,15 @@ class Syncer:
             found = await self._client.get(res, name, namespace, type=_Object)
             if _origin(found.metadata) == origin:
                 await self._client.delete(res, name, namespace, uid=found.metadata.uid)
+
+
+def _dependents(workload: Workload) -> Iterator[tuple[Resource, str]]:
+    """What was made for a workload; what the center wrote there and makes no sense is no object."""
+    for one in workload.note(DEPENDENTS).split(","):
+        plural, _, name = one.partition("/")
+        res = _BY_PLURAL.get(plural)
+        if res is not None and len(name) <= _LONGEST_NAME and _NAME.fullmatch(name):
+            yield res, name
 
 
 def _origin(meta: Meta) -> str:

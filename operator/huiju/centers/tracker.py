@@ -7,14 +7,18 @@ after it was seen and then seen deleted; what a write returned is never undone b
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from huiju.centers.causes import Cause
-from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, ORIGIN
+from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, ORIGIN, parse_epoch
 from huiju.centers.objects import Pod
 from huiju.centers.observe import Observation, State, Workload, first_cause, observe, unsettled
+from huiju.kube.informer import older
+
+log = logging.getLogger(__name__)
 
 Identity = tuple[str, int]
 """UID of a job and epoch."""
@@ -40,31 +44,30 @@ class Entry:
     seen: Observation | None = None
 
 
-def _parse_epoch(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
-
-
 def identity_of(workload: Workload, hub_id: str) -> Identity | None:
     """Whose a workload is, by its origin; None if this hub did not make it."""
     parts = workload.note(ORIGIN).split("/")
     if len(parts) != 5 or parts[0] != hub_id:
         return None
-    epoch = _parse_epoch(parts[4])
+    epoch = parse_epoch(parts[4])
     return None if epoch is None else (parts[3], epoch)
 
 
 def identity_of_pod(pod: Pod) -> Identity | None:
     """Whose a pod is, by its labels, which its workload gave it."""
     labels = pod.metadata.labels or {}
-    uid, epoch = labels.get(LABEL_JOB_UID), _parse_epoch(labels.get(LABEL_EPOCH))
+    uid, epoch = labels.get(LABEL_JOB_UID), parse_epoch(labels.get(LABEL_EPOCH, ""))
     return None if not uid or epoch is None else (uid, epoch)
 
 
 def _older(one: Workload, other: Workload) -> bool:
     """True if `one` is an earlier state of the very object that `other` is."""
     ours, theirs = one.metadata.resource_version, other.metadata.resource_version
-    same = one.metadata.uid == other.metadata.uid
-    return same and ours.isdecimal() and theirs.isdecimal() and int(ours) < int(theirs)
+    return one.metadata.uid == other.metadata.uid and older(ours, theirs)
+
+
+def _context(entry: Entry) -> dict[str, object]:
+    return {"job": entry.job_uid, "epoch": entry.epoch}
 
 
 class Tracker:
@@ -98,7 +101,7 @@ class Tracker:
         entries = self._entries.get(uid)
         if entries is None or not self._started:
             return ()
-        return tuple(self._observe(entry) for entry in list(entries.values()))
+        return tuple(self._observe_anyhow(entry) for entry in list(entries.values()))
 
     def held_epoch(self, uid: str) -> int:
         """The highest epoch of a job that the center holds; 0 for none."""
@@ -161,9 +164,21 @@ class Tracker:
         self.look(entry)
 
     def look(self, entry: Entry) -> None:
-        """Observe an entry anew and tell if that changed; forget it once nothing is left."""
+        """Observe an entry anew and tell if that changed; forget it once nothing is left.
+
+        An entry whose objects make no sense is logged, and waits for the next event.
+        """
         if not self._started:
             return
+        try:
+            self._look(entry)
+        except Exception:
+            self._unsettled.pop((entry.job_uid, entry.epoch), None)
+            log.exception("workload not understood", extra=_context(entry))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _look(self, entry: Entry) -> None:
         seen = self._observe(entry)
         identity = (entry.job_uid, entry.epoch)
         if seen.state is State.GONE or not (entry.workload or entry.pods):
@@ -176,8 +191,6 @@ class Tracker:
             entry.seen = seen
             self._on_observed(seen)
 
-    # --- inside --------------------------------------------------------------------------------
-
     def _made(self, identity: Identity) -> Entry:
         uid, epoch = identity
         return self._entries.setdefault(uid, {}).setdefault(epoch, Entry(uid, epoch))
@@ -189,6 +202,13 @@ class Tracker:
         epochs.pop(epoch, None)
         if not epochs:
             self._entries.pop(uid, None)
+
+    def _observe_anyhow(self, entry: Entry) -> Observation:
+        try:
+            return self._observe(entry)
+        except Exception:
+            log.exception("workload not understood", extra=_context(entry))
+            return entry.seen or Observation(entry.job_uid, entry.epoch, State.PENDING, 0, 0)
 
     def _observe(self, entry: Entry) -> Observation:
         pods = tuple(entry.pods.values())

@@ -22,12 +22,13 @@ from huiju.kube.clock import boottime
 from huiju.kube.errors import Gone, KubeError, Silent, Unreadable
 from huiju.kube.reader import Reader
 from huiju.kube.resources import Resource
-from huiju.kube.wire import EventKind, decode
+from huiju.kube.wire import EventKind, decode, outline
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 log = logging.getLogger(__name__)
 _SHORT_LIFE: Final = 5.0
+_VERSION_DIGITS: Final = 20
 """A stream that ends sooner, in seconds, is followed by a pause."""
 
 OnChange = Callable[[T | None, T | None], None]
@@ -212,7 +213,7 @@ class Informer(Generic[T]):
         )
         async with aclosing(cast(Any, pages)):
             page = await anext(pages)
-        if _behind(page.resource_version, self._version):
+        if older(page.resource_version, self._version):
             log.warning("the server forgot what it had told", extra=self._context())
             self._version = ""
 
@@ -230,7 +231,7 @@ class Informer(Generic[T]):
             async for event in events:
                 self._alive()
                 if event.object is None:  # a bookmark, or the opening
-                    if _behind(event.resource_version, self._version):
+                    if older(event.resource_version, self._version):
                         self._version = ""
                         return
                     self._version = event.resource_version or self._version
@@ -242,7 +243,7 @@ class Informer(Generic[T]):
     def _take(self, raw: msgspec.Raw, seen: set[str] | None) -> str:
         """Note one object as it is now; returns its version. `seen` gathers the keys of a list."""
         obj = self._readable(raw)
-        found: T | _Any = obj if obj is not None else decode(raw, _Any)
+        found: T | _Any = obj if obj is not None else outline(raw, _Any)
         keys = self._keys if obj is not None else self._plain_keys
         key = keys.key(found)
         if seen is not None:
@@ -263,7 +264,7 @@ class Informer(Generic[T]):
 
     def _drop(self, raw: msgspec.Raw) -> str:
         """Note that an object is gone; returns the version of its end."""
-        gone: _Any = decode(raw, _Any)
+        gone: _Any = outline(raw, _Any)
         old = self._items.pop(self._plain_keys.key(gone), None)
         if old is not None:
             self._tell(old, None)
@@ -274,7 +275,7 @@ class Informer(Generic[T]):
         try:
             return cast(T, decode(raw, self._type))
         except Unreadable as error:
-            name = decode(raw, _Any).metadata.name
+            name = outline(raw, _Any).metadata.name
             log.error("object left out: %s", error, extra=self._context(object=name))
             return None
 
@@ -305,6 +306,10 @@ class Informer(Generic[T]):
         return {"server": self._client.name, "resource": self.resource.plural, **more}
 
 
-def _behind(version: str, seen: str) -> bool:
+def older(version: str, seen: str) -> bool:
     """Whether a resourceVersion is older than another; not, where they cannot be compared."""
-    return version.isdecimal() and seen.isdecimal() and int(version) < int(seen)
+    return _comparable(version) and _comparable(seen) and int(version) < int(seen)
+
+
+def _comparable(version: str) -> bool:
+    return version.isdecimal() and len(version) <= _VERSION_DIGITS

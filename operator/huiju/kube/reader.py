@@ -33,6 +33,7 @@ from huiju.kube.wire import (
     event_of,
     lines,
     list_type,
+    page_of,
 )
 
 
@@ -128,7 +129,7 @@ class Reader:
                 compressed=True,
             )
             try:
-                page: ListBody[T] = decode(await self._transport.send(call), body_type)
+                page: ListBody[T] = page_of(await self._transport.send(call), body_type)
             except Gone:
                 if not token:
                     raise

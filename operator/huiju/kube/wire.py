@@ -6,10 +6,11 @@ never an error of the JSON library.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import msgspec
 
@@ -25,6 +26,17 @@ else:
     T = TypeVar("T")
 
 _MAX_LINE: Final = 64 << 20
+_MAX_SALVAGED: Final = 8 << 20
+"""In a larger body nothing is saved from an object that is nested too deep."""
+_DEEP: Final = 64
+"""Objects that go deeper than this are set apart where one was too deep to decode."""
+_OUTLINE: Final = 8
+_NUMBER_DIGITS: Final = 9
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+class _TooDeep(Unreadable):
+    """Nested deeper than the decoder goes."""
 
 
 class EventKind(StrEnum):
@@ -93,6 +105,67 @@ def decode(body: bytes | msgspec.Raw, wanted: Any) -> Any:
         return _decoder(wanted).decode(body)
     except msgspec.MsgspecError as error:
         raise Unreadable(f"the server's answer is not a {wanted.__name__}: {error}") from error
+    except RecursionError as error:
+        raise _TooDeep(f"the server's answer is nested too deep for a {wanted.__name__}") from error
+
+
+def outline(body: bytes | msgspec.Raw, wanted: Any) -> Any:
+    """Decode what lies near the surface, however deep the rest is nested; raises Unreadable."""
+    try:
+        return decode(body, wanted)
+    except _TooDeep:
+        return decode(_set_apart(bytes(body), _OUTLINE, _OUTLINE)[0], wanted)
+
+
+def page_of(body: bytes, wanted: Any) -> Any:
+    """Decode a list's body; raw items that are nested too deep are in it as they came."""
+    try:
+        return decode(body, wanted)
+    except _TooDeep:
+        shallow, deep = _set_apart(body, 2, _DEEP)
+        page = decode(shallow, wanted)
+        if page.items is not None:
+            page.items = [_put_back(item, deep) for item in page.items]
+        return page
+
+
+def _frame_of(line: bytes) -> _Frame:
+    try:
+        return cast(_Frame, decode(line, _Frame))
+    except _TooDeep:
+        shallow, deep = _set_apart(line, 1, _DEEP)
+        frame: _Frame = decode(shallow, _Frame)
+        frame.object = _put_back(frame.object, deep)
+        return frame
+
+
+def _put_back(item: Any, deep: list[bytes]) -> Any:
+    number = bytes(item) if isinstance(item, msgspec.Raw) else b""
+    whole = number.isdigit() and len(number) < _NUMBER_DIGITS and int(number) < len(deep)
+    return msgspec.Raw(deep[int(number)]) if whole else item
+
+
+def _set_apart(body: bytes, level: int, deepest: int) -> tuple[bytes, list[bytes]]:
+    """Put numbers in the place of what opens at `level` and goes deeper than `deepest`."""
+    if len(body) > _MAX_SALVAGED:
+        raise Unreadable(f"a body of {len(body)} bytes is nested too deep")
+    kept: list[bytes] = []
+    apart: list[bytes] = []
+    depth = start = done = reached = 0
+    for token in _TOKEN.finditer(body):
+        match token[0]:
+            case b"{" | b"[":
+                if depth == level:
+                    start, reached = token.start(), depth
+                depth += 1
+                reached = max(reached, depth)
+            case b"}" | b"]":
+                depth -= 1
+                if depth == level and reached > deepest:
+                    kept += (body[done:start], b"%d" % len(apart))
+                    apart.append(body[start : token.end()])
+                    done = token.end()
+    return b"".join((*kept, body[done:])), apart
 
 
 async def lines(chunks: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
@@ -123,10 +196,12 @@ async def lines(chunks: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]
 
 def event_of(line: bytes, wanted: Any) -> WatchEvent[Any]:
     """Read one watch line; an ERROR event is raised as what it means."""
-    frame: _Frame = decode(line, _Frame)
+    frame = _frame_of(line)
     match frame.type:
         case "ADDED" | "MODIFIED" | "DELETED":
-            return WatchEvent(EventKind(frame.type), decode(frame.object, wanted))
+            whole = frame.object
+            obj = whole if wanted is msgspec.Raw else decode(whole, wanted)
+            return WatchEvent(EventKind(frame.type), obj)
         case "BOOKMARK":
             version = decode(frame.object, _Bookmark).metadata.resource_version
             return WatchEvent(EventKind.BOOKMARK, None, version)

@@ -23,7 +23,7 @@ from huiju.scheduling.model import (
     Vector,
     vector,
 )
-from huiju.scheduling.topology import after
+from huiju.scheduling.topology import MOST_NUMBERED, after
 
 _serials = count()
 
@@ -161,7 +161,7 @@ class CenterState:
                 raise AssertionError(f"{name} over-allocated in {self.center.name}")
         total = block.kind.allocatable.get(resource, 0)
         devices = block.devices
-        if devices is None and block.free.get(resource, 0) >= total:
+        if devices is None and total <= min(block.free.get(resource, 0), MOST_NUMBERED):
             devices = tuple(range(total))
         devices = after(accelerator.topology, size, workers, total, devices)
         self._move(block, taken, left, devices, block.hold)

@@ -2,7 +2,8 @@
 
 Decides legal sizes and positions; not which devices a worker gets (the center's device plugin
 does). Invariant: where the free device numbers are unknown, the answer is the smallest one over
-all sets of that many free devices, so that a promised worker always has a legal place.
+all sets of that many free devices (on a node of absurd size perhaps less), so that a promised
+worker always has a legal place.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from functools import lru_cache
 
 from huiju.scheduling.model import Topology
 
+MOST_NUMBERED = 1024
+"""Nodes that claim to have more devices are counted without their numbers."""
+_MOST_SEARCHED = 128
+"""On larger nodes the worst case is estimated, never too high."""
 _RING = 4
 _GROUP = 8
 _MODULE = 2
@@ -45,7 +50,7 @@ def slots(
     """
     if topology in (Topology.FLAT, Topology.HALF, Topology.CARD_PAIR) or size == 1:
         return free // size
-    if free >= total:
+    if total <= min(free, MOST_NUMBERED):
         devices = tuple(range(total))
     if devices is None or len(devices) != free:
         return _worst(topology, size, total, free)
@@ -89,6 +94,8 @@ def _worst(topology: Topology, size: int, total: int, free: int) -> int:
 
 
 def _worst_split(size: int, total: int, free: int, group: int) -> int:
+    if total > _MOST_SEARCHED:
+        return max(0, free - -(-total // group) * (size - 1)) // size
     # The most units that can lie idle in groups without serving one more worker: each group hides
     # at most size - 1 of them, and every full `size` beyond that is a worker.
     groups = [min(group, total - start) for start in range(0, total, group)]
