@@ -15,7 +15,7 @@ from huiju.kube.informer import Informer
 def version(job: JobObject) -> int:
     """The resource version as a number: comparable within one kind since Kubernetes 1.35."""
     text = job.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= 20 else 0
 
 
 class JobCache:
