@@ -70,7 +70,7 @@ async def run(compression: float) -> int:
         await submitting
         whole = all(picture.lives[job.name].phase == "Succeeded" for job in jobs)
         console.print(report.render(picture, jobs, compression))
-        print(report.explore(made.lab["hub"].kubeconfig))
+        print(report.explore(made.lab["hub"].kubeconfig, jobs[0]))
         if not whole:
             _blame(console, picture, jobs)
             console.print(made.process.tail(10))

@@ -90,7 +90,7 @@ def render(picture: Picture, jobs: list[Recorded], compression: float) -> Panel:
     return Panel(Group(table, note), title=title, expand=False)
 
 
-def explore(kubeconfig: Path) -> str:
+def explore(kubeconfig: Path, first: Recorded) -> str:
     """Three commands to try on what was left up."""
     return "\n".join(
         (
@@ -98,7 +98,7 @@ def explore(kubeconfig: Path) -> str:
             f"  export KUBECONFIG={kubeconfig} PATH=$PWD/.venv/bin:$PATH",
             "  kubectl-huiju centers -o wide",
             "  kubectl-huiju jobs -A",
-            "  kubectl-huiju why itp-000 -n team-north",
+            f"  kubectl-huiju why {first.name} -n {first.namespace}",
             "`make demo-down` leaves nothing behind.",
         )
     )
