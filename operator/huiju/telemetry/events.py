@@ -24,7 +24,7 @@ Post = Callable[[Mapping[str, Any], str], Awaitable[object]]
 
 WAITING = 1000
 """Events in the queue at most; a burst of jobs must not grow the hub's memory."""
-PER_SECOND = 20.0
+PER_SECOND = 10.0
 """A sustained rate that costs the API server little beside the jobs' own writes."""
 BURST = 50.0
 REPEAT_AFTER = 600.0

@@ -32,7 +32,7 @@ KINDS = {"east": "ascend-910b", "west": "ascend-910b", "north": "nvidia-h100"}
 NODES = 2
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def equipped(
     hub_lab: Cluster, centers_lab: tuple[Cluster, ...]
 ) -> Iterator[tuple[Cluster, tuple[Cluster, ...]]]:
