@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import os
 import threading
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -135,7 +136,7 @@ def lab_cluster(
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest) -> str:
     """A namespace name that no other test uses; `namespace_in` makes it."""
-    return f"t-{_short(request.node.nodeid)}-{_short(_run_name())}"
+    return f"t-{_short(request.node.nodeid)}-{uuid.uuid4().hex[:10]}"
 
 
 @pytest.fixture
