@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if names & needs:
             item.add_marker("lab")
             # Real schedulers and kubelets on a busy machine are late now and then; said by -ra.
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
         if "hub_lab" in names:
             item.add_marker(pytest.mark.xdist_group("hub"))
 
