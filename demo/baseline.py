@@ -16,7 +16,7 @@ from huiju.centers.inventory import CenterInventory
 from huiju.centers.objects import Node
 from huiju.centers.policy import center_view
 from huiju.hub.clock import stamp
-from huiju.hub.intake import Shapes, job_of
+from huiju.hub.intake import job_of
 from huiju.hub.objects import JobObject
 from huiju.scheduling.model import Center, Queue
 from huiju.simulation.engine import SimJob, simulate
@@ -38,9 +38,8 @@ class Run:
 
 def simulated(jobs: list[Recorded], compression: float, *, federated: bool) -> dict[str, Run]:
     """The runs by job name, federated or with every job kept at home."""
-    shapes = Shapes()
     result = simulate(
-        [_job(job, compression, shapes) for job in jobs],
+        [_job(job, compression) for job in jobs],
         [_center(site) for site in SITES],
         _queues(),
         keep_home=not federated,
@@ -53,13 +52,13 @@ def simulated(jobs: list[Recorded], compression: float, *, federated: bool) -> d
     }
 
 
-def _job(job: Recorded, compression: float, shapes: Shapes) -> SimJob:
+def _job(job: Recorded, compression: float) -> SimJob:
     body = manifest(job, compression)
     body["metadata"] |= {"uid": job.name, "creationTimestamp": stamp(_EPOCH)}
     seen = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
     submitted = _EPOCH + job.submit / compression
     return SimJob(
-        replace(job_of(seen, shapes), submitted=submitted),
+        replace(job_of(seen), submitted=submitted),
         job.duration / compression,
         job.home.name,
     )

@@ -15,16 +15,14 @@ import os
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
-import yaml
 
 from huiju.kube.client import Client
 from huiju.kube.errors import ApiStatus, NotFound
-from huiju.kube.resources import CRDS, JOBS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
-from lab import federation
+from huiju.kube.resources import JOBS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
+from lab import federation, joining
 from lab.cluster import Cluster
 from lab.federation import Lab
 from lab.kwokctl import BARE, HUB, ClusterSpec, Component
@@ -32,7 +30,6 @@ from lab.progress import Progress
 from lab.proxy import FaultProxy
 
 CENTERS: Final = ("east", "west", "north")
-_CRDS: Final = Path(__file__).resolve().parent.parent / "crds"
 _TEST: Final = "lab.huiju.dev/test"
 _NAMED_BY_SYSTEM: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 _SECONDS: Final = 60.0
@@ -47,7 +44,7 @@ NamespaceIn = Callable[[Cluster], Awaitable[str]]
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the lab; what uses the one hub follows each other in one worker."""
-    needs = {"hub", "centers", "center", "bare_cluster", "lab_cluster", "namespace_in"}
+    needs = {"hub_lab", "centers_lab", "bare_lab", "lab_cluster", "namespace_in"}
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if names & needs:
@@ -175,13 +172,7 @@ async def make_namespace(cluster: Cluster, name: str) -> None:
 async def install_crds(cluster: Cluster) -> None:
     """Apply Huiju's CRDs and wait until they are served."""
     async with await cluster.client() as client:
-        names = []
-        for file in sorted(_CRDS.glob("*.yaml")):
-            crd = yaml.safe_load(file.read_text(encoding="utf-8"))
-            await client.apply(CRDS, crd, manager="lab", force=True)
-            names.append(crd["metadata"]["name"])
-        for name in names:
-            await _until(lambda name=name: _established(client, name))  # type: ignore[misc]
+        await joining.install_crds(client)
 
 
 async def clean(cluster: Cluster) -> None:
@@ -277,14 +268,6 @@ async def _exists(client: Client, namespace: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-async def _established(client: Client, name: str) -> bool:
-    crd = await client.get(CRDS, name)
-    return any(
-        condition["type"] == "Established" and condition["status"] == "True"
-        for condition in crd.get("status", {}).get("conditions") or []
-    )
 
 
 async def _empty(client: Client) -> bool:

@@ -20,7 +20,6 @@ from huiju.kube.resources import (
     COMPUTE_CENTERS,
     COMPUTE_QUEUES,
     CRDS,
-    CROSS_REGION_JOBS,
     NAMESPACES,
     SECRETS,
     Resource,
@@ -34,13 +33,20 @@ _SERVED_WITHIN: Final = 30.0
 
 async def install(hub: Client) -> None:
     """Install the CRDs and Huiju's namespace, and wait until the kinds are served."""
-    await _ensure(hub, NAMESPACES, {"metadata": {"name": SYSTEM}})
+    await namespace(hub, SYSTEM)
+    await install_crds(hub)
+
+
+async def install_crds(hub: Client) -> None:
+    """Apply every CRD and wait until all are served."""
+    names: list[str] = []
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         definition = yaml.safe_load(file.read_text(encoding="utf-8"))
         await hub.apply(CRDS, definition, manager="huiju-lab", force=True)
+        names.append(definition["metadata"]["name"])
     async with asyncio.timeout(_SERVED_WITHIN):
-        for res in (COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS):
-            while not await _served(hub, res):
+        for name in names:
+            while not await _served(hub, name):
                 await asyncio.sleep(0.1)
 
 
@@ -105,7 +111,7 @@ async def _ensure(client: Client, res: Resource, body: Mapping[str, Any]) -> Non
         return
 
 
-async def _served(hub: Client, res: Resource) -> bool:
-    definition = await hub.get(CRDS, f"{res.plural}.{res.group}")
+async def _served(hub: Client, name: str) -> bool:
+    definition = await hub.get(CRDS, name)
     conditions = definition.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

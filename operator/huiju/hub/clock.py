@@ -5,11 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def rfc3339(seconds: float) -> str:
-    """`2026-01-31T08:15:30.250000Z`; micro-second form, as MicroTime in Leases and Events."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
 def stamp(seconds: float) -> str:
     """`2026-01-31T08:15:30Z`, whole seconds, as metav1.Time."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
 """From objects of the API to the scheduler's values: jobs, placements, queues.
 
 Decides nothing about placement; a pure translation. Invariant: equal specs give equal shapes, and
-equal shapes are one object, so that the scheduler decides them once.
+equal shapes are as a rule one object, which keeps many waiting jobs small.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from huiju.api.durations import parse_duration
 from huiju.api.queue import ComputeQueueSpec
 from huiju.hub.clock import seconds
-from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.objects import JobObject, PlacementStatus, one
 from huiju.scheduling.model import (
     Alternative,
     Assignment,
@@ -23,21 +23,6 @@ from huiju.scheduling.model import (
 )
 
 GFLOPS_PER_TFLOPS = 1000
-
-
-class Shapes:
-    """Shares equal job shapes; forgets those that no job uses when asked to."""
-
-    def __init__(self) -> None:
-        self._known: dict[JobShape, JobShape] = {}
-
-    def intern(self, shape: JobShape) -> JobShape:
-        """The one object for this shape."""
-        return self._known.setdefault(shape, shape)
-
-    def retain(self, used: set[int]) -> None:
-        """Forget shapes whose `id` is not in `used`."""
-        self._known = {s: s for s in self._known if id(s) in used}
 
 
 def shape_of(job: JobObject) -> JobShape:
@@ -68,14 +53,14 @@ def shape_of(job: JobObject) -> JobShape:
     )
 
 
-def job_of(job: JobObject, shapes: Shapes) -> Job:
+def job_of(job: JobObject) -> Job:
     """The job as the scheduler sees it."""
     spec, status = job.spec, job.status
     return Job(
         uid=job.metadata.uid,
         name=job.key,
         queue=spec.queue,
-        shape=shapes.intern(shape_of(job)),
+        shape=one(shape_of(job)),
         submitted=seconds(job.metadata.creation_timestamp),
         priority=spec.priority,
         expected_runtime=_optional(spec.expected_runtime),
@@ -109,7 +94,7 @@ def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...
     return tuple(Assignment(node, workers) for node, workers in spread if workers)
 
 
-def placed_of(job: JobObject, gflops_per_unit: int, shapes: Shapes) -> Placed | None:
+def placed_of(job: JobObject, gflops_per_unit: int) -> Placed | None:
     """The job as a holder of accelerators, or None if it holds none."""
     placement = job.status.placement
     if placement is None:
@@ -117,7 +102,7 @@ def placed_of(job: JobObject, gflops_per_unit: int, shapes: Shapes) -> Placed | 
     chosen = job.spec.accelerators[placement.alternative]
     units = chosen.per_worker * job.spec.workers
     return Placed(
-        job=job_of(job, shapes),
+        job=job_of(job),
         center=placement.center,
         alternative=placement.alternative,
         units=units,

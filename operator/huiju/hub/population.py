@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from huiju.centers.inventory import Reservation
-from huiju.hub.intake import Shapes, job_of, placed_of, planned, worker_request
+from huiju.hub.intake import job_of, placed_of, planned, worker_request
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.sites import Sites
 from huiju.hub.status import finished
@@ -56,7 +56,6 @@ class Population:
         self._waits = waits
         self._wake = wake
         self._wake_at = wake_at
-        self._shapes = Shapes()
         self._waiting: dict[str, Job] = {}
         self._holding: dict[str, Holding] = {}
         self._deciding: set[str] = set()
@@ -144,7 +143,7 @@ class Population:
 
     def _set_waiting(self, job: JobObject) -> None:
         uid = job.metadata.uid
-        wanted = job_of(job, self._shapes)
+        wanted = job_of(job)
         if self._waiting.get(uid) == wanted:
             return
         self._waiting[uid] = wanted
@@ -168,7 +167,7 @@ class Population:
         if site is None:
             return
         per_unit = site.gflops_per_unit(placement.model, placement.resource)
-        placed = placed_of(job, per_unit, self._shapes)
+        placed = placed_of(job, per_unit)
         if placed is None:
             return
         request = worker_request(job, placement.alternative, placement.resource)

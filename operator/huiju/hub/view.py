@@ -18,7 +18,7 @@ from huiju.api.job import CrossRegionJobSpec
 from huiju.api.reasons import Reason
 from huiju.hub.clock import stamp
 from huiju.hub.hub import Hub
-from huiju.hub.intake import Shapes, job_of
+from huiju.hub.intake import job_of
 from huiju.hub.logs import Worker, worker_logs
 from huiju.hub.objects import JobObject
 from huiju.hub.status import finished
@@ -114,7 +114,7 @@ class View:
             "spec": spec,
         }
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
-        explained = self._hub.core.whatif(job_of(job, Shapes()), time.time())
+        explained = self._hub.core.whatif(job_of(job), time.time())
         return {"job": job.key, "queue": job.spec.queue, **_explained(explained)}
 
 
