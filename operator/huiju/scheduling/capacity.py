@@ -131,6 +131,19 @@ class CenterState:
         else:
             block.nodes = sorted([*block.nodes, *bucket.nodes])
 
+    def copy(self) -> CenterState:
+        """The same capacity, without holds, counted apart from now on."""
+        made = CenterState(self.center, resources=self.resources, limits=dict(self.limits))
+        made.free_gflops = self.free_gflops
+        for block in self.blocks.values():
+            key = _key(block.kind, block.free, block.devices, None)
+            known = made.blocks.get(key)
+            if known is None:
+                made._put(key, Block(block.kind, block.free, block.devices, list(block.nodes)))
+            else:
+                known.nodes = sorted([*known.nodes, *block.nodes])
+        return made
+
     def offers(self, model: str, resource: str) -> list[Block]:
         """Blocks whose nodes offer the model under the resource name."""
         return list(self.index.get((model, resource), {}).values())

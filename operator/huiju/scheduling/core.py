@@ -7,6 +7,7 @@ caller says what time it is. Invariant: explaining changes no decision.
 
 from __future__ import annotations
 
+from huiju.scheduling.cordon import CordonEffect, whatif_cordon
 from huiju.scheduling.cycle import Cycle
 from huiju.scheduling.explain import explain, whatif
 from huiju.scheduling.model import Center, Explanation, Job, Outcome, Placed, Queue
@@ -81,6 +82,10 @@ class Core:
     def whatif(self, job: Job, now: float) -> Explanation:
         """Where and when this job would run, were it submitted now."""
         return whatif(self._world, self._scorer(), job, now)
+
+    def whatif_cordon(self, center: str, now: float) -> CordonEffect | None:
+        """What cordoning the center would do to the jobs known now, None if it is unknown."""
+        return whatif_cordon(self._world, center, now)
 
     def _scorer(self) -> Scorer:
         world = self._world

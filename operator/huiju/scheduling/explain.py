@@ -6,6 +6,7 @@ cycle at this moment would find; a predicted start says what it rests on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from huiju.scheduling import reasons
@@ -26,25 +27,13 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
     told = _answer(world, scorer, job, now)
     found = world.class_of(uid)
     if found is not None and not found.untold and found.reason not in ("", told.reason):
-        return _with_reason(told, found.reason, found.message)
+        return replace(told, reason=found.reason, message=found.message)
     return told
 
 
 def whatif(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     """Where and when a job would run, were it submitted now."""
     return _answer(world, scorer, job, now)
-
-
-def _with_reason(told: Explanation, reason: str, message: str) -> Explanation:
-    return Explanation(
-        told.position,
-        told.ahead,
-        reason,
-        message,
-        told.trace,
-        told.predicted_start,
-        told.basis,
-    )
 
 
 def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
@@ -63,8 +52,8 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
         message = f"waits {job.not_before - now:.0f} s before its next attempt"
         return Explanation(ahead + 1, ahead, reasons.BACKING_OFF, message, trace, job.not_before)
     reason, message = _reason(world, cycle, found, share, place, trace)
-    start, basis = _start(cycle, found, share, trace, ahead, now)
-    return Explanation(ahead + 1, ahead, reason, message, trace, start, basis)
+    start, basis, center = _start(cycle, found, share, trace, ahead, now)
+    return Explanation(ahead + 1, ahead, reason, message, trace, start, basis, center)
 
 
 def _reason(
@@ -81,17 +70,22 @@ def _reason(
 
 def _start(
     cycle: Cycle, found: JobClass, share: Share, trace: Trace, ahead: int, now: float
-) -> tuple[float | None, str]:
+) -> tuple[float | None, str, str]:
     others = f"; {ahead} job(s) of the queue are ahead" if ahead else ""
     if trace.candidates:
         best = trace.candidates[0].center
-        return now, f"fits in {best} now{others}"
+        return now, f"fits in {best} now{others}", best
     seen = cycle.heads.forecast(found, share)
     if seen is None:
-        return None, "no center could take it, even when the jobs placed there have ended"
+        seen = cycle.heads.forecast(found, share, held=True)
+        others = f"; nodes are kept for jobs that come first{others}"
+    if seen is None:
+        return None, "no center could take it, even when the jobs placed there have ended", ""
     if seen.at == inf:
-        return None, f"{seen.waits_for} job(s) in {seen.center} end at times nobody told{others}"
-    return seen.at, (
+        basis = f"{seen.waits_for} job(s) in {seen.center} end at times nobody told{others}"
+        return None, basis, seen.center
+    basis = (
         f"expected ends of {seen.waits_for} job(s) in {seen.center},"
         f" {seen.missing} worker(s) have no place now{others}"
     )
+    return seen.at, basis, seen.center

@@ -88,8 +88,8 @@ class Heads:
             self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
             world.stop(victim, job.uid)
 
-    def forecast(self, found: JobClass, share: Share) -> Forecast | None:
-        """When and where the class's head could start."""
+    def forecast(self, found: JobClass, share: Share, *, held: bool = False) -> Forecast | None:
+        """When and where the class's head could start; `held` counts in what is kept for others."""
         world = self.world
         return forecast(
             found.key.fitter,
@@ -98,4 +98,5 @@ class Heads:
             self.now,
             found.head()[2],
             share.home,
+            held=held,
         )

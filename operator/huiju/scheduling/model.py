@@ -354,3 +354,5 @@ class Explanation:
     predicted_start: float | None = None
     basis: str = ""
     """What the prediction rests on."""
+    predicted_center: str = ""
+    """Where it is expected to start, empty if nowhere."""

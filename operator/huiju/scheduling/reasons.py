@@ -20,6 +20,7 @@ QUEUE_CEILING: Final = "QueueCeiling"
 QUEUE_OVER_SHARE: Final = "QueueOverShare"
 BEHIND_OTHERS: Final = "BehindOthers"
 BACKING_OFF: Final = "BackingOff"
+CENTER_CORDONED: Final = "CenterCordoned"
 NO_CENTER: Final = "NoCenter"
 
 NO_NODE_FITS: Final = "NoNodeFits"

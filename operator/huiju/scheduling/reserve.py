@@ -85,12 +85,17 @@ def forecast(
     now: float,
     uid: str,
     home: str = "",
+    *,
+    held: bool = False,
 ) -> Forecast | None:
-    """The earliest start over all centers, None if none could ever take the job."""
+    """The earliest start over all centers, None if none could ever take the job.
+
+    What is kept for other jobs is left out unless `held`.
+    """
     best: Forecast | None = None
     for state, want in allowed(fitter, states, now):
         limit = inf if best is None else best.at
-        seen = _expect(fitter, state, want, ends_of(state.center.name), now, limit, uid)
+        seen = _expect(fitter, state, want, ends_of(state.center.name), now, limit, uid, held)
         if seen is None or seen.at > limit:
             continue
         if best is None or _rank(seen, home) < _rank(best, home):
@@ -106,6 +111,7 @@ def _expect(
     now: float,
     limit: float,
     uid: str,
+    held: bool,
 ) -> Forecast | None:
     if fitter.most(want, state) < fitter.shape.workers:
         return None
@@ -113,7 +119,7 @@ def _expect(
     known = fitter.forecasts.get(key)
     if isinstance(known, _Known) and not state.holds and known.holds_at(state, ends, now, limit):
         return known.seen
-    seen = Room(fitter, want, state, uid).expect(ends, now, limit)
+    seen = Room(fitter, want, state, uid, held=held).expect(ends, now, limit)
     if not state.holds:
         fitter.forecasts[key] = _Known(state, state.capacity, ends, limit, seen)
     return seen
@@ -127,14 +133,16 @@ def _rank(found: Forecast, home: str) -> tuple[float, int, bool, str, int]:
 class Room:
     """One alternative in one center, as it would be once certain jobs have ended there."""
 
-    def __init__(self, fitter: Fitter, want: Want, state: CenterState, uid: str) -> None:
+    def __init__(
+        self, fitter: Fitter, want: Want, state: CenterState, uid: str, *, held: bool = False
+    ) -> None:
         self.fitter, self.want, self.state = fitter, want, state
         self.units = want.per_worker * fitter.shape.workers
         """Of the whole gang."""
         self.blocks = [
             b
             for b in state.offers(want.model, want.resource)
-            if b.hold is None or b.hold.job == uid
+            if held or b.hold is None or b.hold.job == uid
         ]
         counted = [(b, fitter.workers_on(want, b)) for b in self.blocks]
         self._count = sum(count * len(block.nodes) for block, count in counted)

@@ -67,6 +67,12 @@ class Tree:
         if not self._stale:
             _count(self._shares.get(name), gflops)
 
+    def copy(self) -> Tree:
+        """The same queues and usage, counted apart from now on."""
+        made = Tree()
+        made._queues, made._own, made._stale = dict(self._queues), dict(self._own), True
+        return made
+
     def share(self, name: str) -> Share | None:
         """The queue of this name, None if there is none."""
         self._refresh()

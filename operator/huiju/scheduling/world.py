@@ -80,6 +80,21 @@ class World:
         self._gflops: dict[str, int] = {}
         self._ends: dict[str, Ends] = {}
 
+    def without(self, center: str, policy: Policy) -> World:
+        """A copy in which nobody waits and the jobs placed in the center are unknown."""
+        made = World(policy)
+        made.tree = self.tree.copy()
+        made.centers = {name: state.copy() for name, state in self.centers.items()}
+        for uid, placed in self.placed.items():
+            if placed.center == center:
+                made.tree.add(placed.job.queue, -placed.gflops)
+                continue
+            made.placed[uid] = placed
+            made.placed_in.setdefault(placed.center, {})[uid] = placed
+        made.stopping = {uid: who for uid, who in self.stopping.items() if uid in made.placed}
+        made.now = self.now
+        return made
+
     # --- centers -------------------------------------------------------------------------------
 
     def set_center(self, center: Center) -> None:
