@@ -27,6 +27,8 @@ from typing import Any
 import msgspec
 import uvloop
 
+from huiju.centers import role
+from huiju.kube import kubeconfig as kubeconfigs
 from huiju.kube.client import Client
 from huiju.kube.informer import Informer
 from huiju.kube.resources import COMPUTE_CENTERS, CROSS_REGION_JOBS, JOBS, NODES
@@ -42,6 +44,9 @@ CENTERS = {"south": "ascend-910b", "north": "ascend-a3", "east": "nvidia-h100"}
 MODELS = {"south": "ascend-910b3", "north": "ascend-910c", "east": "nvidia-h100-sxm"}
 NAMESPACE = "bench"
 SUBMITTERS = 32
+GOGC = 400
+"""Of the API servers, for the bare loop and the hub alike: with Go's 100 a third of their time goes
+into collecting garbage, and memory is not what two cores are short of."""
 FILL = "x" * 1700
 """Makes the pod template about 2 KiB, as real ones are."""
 
@@ -63,7 +68,8 @@ class Timeline:
 class Bench:
     """The clusters under test, and what watches them."""
 
-    hub: Cluster
+    kubeconfig: Path
+    """The hub's account on its own cluster."""
     folder: Path
     client: Client
     center_clients: dict[str, Client]
@@ -204,9 +210,14 @@ async def bare_loop(bench: Bench, count: int, tag: str) -> float:
 
     async def one(name: str) -> None:
         made = await bench.client.create(CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE)
-        version = made["metadata"]["resourceVersion"]
-        await bench.client.patch_status(
-            CROSS_REGION_JOBS, name, NAMESPACE, status, resource_version=version
+        meta = made["metadata"]
+        await bench.client.replace_status(
+            CROSS_REGION_JOBS,
+            name,
+            NAMESPACE,
+            status,
+            resource_version=meta["resourceVersion"],
+            uid=meta["uid"],
         )
         center = centers[hash(name) % len(centers)]
         await center.create(JOBS, _bare_workload(name), "default")
@@ -348,13 +359,16 @@ def _per_job(before: dict[Key, int], after: dict[Key, int], count: int) -> float
 @asynccontextmanager
 async def federation_of(nodes: int) -> AsyncIterator[Bench]:
     """A hub and the centers, with so many nodes in each."""
-    specs = [ClusterSpec(name, BARE) for name in ("hub", *CENTERS)]
+    specs = [ClusterSpec(name, BARE, gogc=GOGC) for name in ("hub", *CENTERS)]
     lab = await federation.join(f"bench-{os.getpid()}", specs)
     try:
         async with AsyncExitStack() as stack:
+            accounts = {name: await _account(cluster) for name, cluster in lab.clusters.items()}
             clients = {
-                name: await stack.enter_async_context(await cluster.client())
-                for name, cluster in lab.clusters.items()
+                name: await stack.enter_async_context(
+                    Client(kubeconfigs.from_secret_bytes(text.encode()), name=name)
+                )
+                for name, text in accounts.items()
             }
             hub = clients.pop("hub")
             await joining.install(hub)
@@ -362,10 +376,29 @@ async def federation_of(nodes: int) -> AsyncIterator[Bench]:
             await joining.queue(hub, "bench")
             for name, client in clients.items():
                 await ready_nodes(client, CENTERS[name], nodes)
-                await joining.join(hub, lab[name])
-            yield Bench(lab["hub"], lab.folder, hub, clients)
+                joined = await joining.account(client, lab[name], role.ACCOUNT, role.cluster_role())
+                await joining.join(hub, lab[name], kubeconfig=joined)
+            kubeconfig = lab.folder / "account.kubeconfig"
+            kubeconfig.touch(mode=0o600)
+            kubeconfig.write_text(accounts["hub"])
+            yield Bench(kubeconfig, lab.folder, hub, clients)
     finally:
         lab.leave()
+
+
+async def _account(cluster: Cluster) -> str:
+    """An account that may do everything, for the load and for the hub: programs have tokens."""
+    everything = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "bench"},
+        "rules": [
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+            {"nonResourceURLs": ["*"], "verbs": ["*"]},
+        ],
+    }
+    async with await cluster.client() as administrator:
+        return await joining.account(administrator, cluster, "bench", everything)
 
 
 async def ready_nodes(client: Client, kind: str, count: int) -> None:
@@ -404,7 +437,7 @@ async def with_hub(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     """The stages that need the hub."""
     port = ports.reserve(1, bench.folder)[0]
     async with (
-        HubProcess(bench.hub.kubeconfig, bench.folder / "hub.log", port) as hub,
+        HubProcess(bench.kubeconfig, bench.folder / "hub.log", port) as hub,
         watching(bench),
     ):
         try:

@@ -46,7 +46,7 @@ SPELLINGS: Mapping[str, SearchStrategy[str]] = {
         st.sampled_from(["ascend-910a", "ascend-910b3", "ascend-910c", "nvidia-h20"]),
     ),
     meta.DECIMAL: st.one_of(
-        _number, st.builds("{}.{}".format, _number, _number).map(lambda t: t[:8])
+        _number, st.builds("{}.{}".format, _number, _number).map(lambda t: t[:8].rstrip("."))
     ),
     meta.LABEL_KEY: st.one_of(_word, st.builds("{}/{}".format, _dotted, _word)),
     meta.LABEL_VALUE: st.one_of(st.just(""), _word),

@@ -96,7 +96,7 @@ def test_a_new_job_waits_and_costs_no_write() -> None:
     plan = decide(job(), OK, Seen(), NOW, SETTINGS)
     assert plan.queued
     assert plan.action is Action.NONE
-    assert transitions.patch(JobStatus(), plan.status) == {}
+    assert not transitions.differ(JobStatus(), plan.status)
 
 
 def test_a_job_that_cannot_be_run_is_refused_with_the_reason() -> None:
@@ -135,7 +135,7 @@ def test_running_workers_make_the_job_running_once() -> None:
     first = decide(job(placed()), OK, observed(State.RUNNING, ready=4), NOW, SETTINGS)
     assert first.status.phase == "Running"
     again = decide(job(first.status), OK, observed(State.RUNNING, ready=4), NOW + 9, SETTINGS)
-    assert transitions.patch(first.status, again.status) == {}
+    assert not transitions.differ(first.status, again.status)
 
 
 def test_success_is_latched() -> None:
@@ -143,7 +143,7 @@ def test_success_is_latched() -> None:
     assert words(done)["Complete"] == "True"
     later = decide(job(done), OK, observed(State.FAILED, Failure.APPLICATION), NOW, SETTINGS)
     assert later.status.phase == "Succeeded"
-    assert transitions.patch(done, later.status) == {}
+    assert not transitions.differ(done, later.status)
 
 
 def test_success_counts_even_when_the_user_cancels_meanwhile() -> None:
@@ -252,12 +252,50 @@ def test_a_transition_time_moves_only_when_the_status_flips() -> None:
     assert {c.type: c.last_transition_time for c in later.conditions} == times
 
 
-def test_the_patch_removes_what_is_gone_and_keeps_required_zeros() -> None:
+def test_what_is_written_leaves_out_what_is_gone_and_keeps_required_zeros() -> None:
     before = placed()
-    change = transitions.patch(JobStatus(), before)
-    assert change["placement"]["alternative"] == 0
+    assert transitions.as_fields(before)["placement"]["alternative"] == 0
     vacated = transitions.vacated(before, Reason.NODE_LOST, "lost", NOW)
-    assert transitions.patch(before, vacated)["placement"] is None
+    assert "placement" not in transitions.as_fields(vacated)
+    assert transitions.differ(before, vacated)
+
+
+def test_a_job_whose_center_was_deleted_says_so_and_is_not_moved() -> None:
+    running = decide(job(placed()), OK, observed(State.RUNNING, ready=1), NOW, SETTINGS).status
+    plan = decide(job(running), OK, Seen(Reach.ABSENT), NOW, SETTINGS)
+    assert plan.action is Action.NONE
+    assert not plan.queued
+    assert plan.status.placement == running.placement
+    assert (plan.status.phase, plan.status.reason) == ("Unknown", Reason.CENTER_DELETED)
+    assert "join the same cluster" in plan.status.message
+    assert words(plan.status)["Running"] == "Unknown"
+    again = decide(job(plan.status), OK, Seen(Reach.ABSENT), NOW + 60, SETTINGS)
+    assert not transitions.differ(plan.status, again.status)
+
+
+def test_losing_and_then_deleting_a_center_is_one_unknown_with_two_reasons() -> None:
+    lost = decide(job(placed()), OK, Seen(Reach.LOST), NOW, SETTINGS).status
+    gone = decide(job(lost), OK, Seen(Reach.ABSENT), NOW + 60, SETTINGS).status
+    assert (lost.reason, gone.reason) == (Reason.CENTER_UNREACHABLE, Reason.CENTER_DELETED)
+    since = {c.type: c.last_transition_time for c in lost.conditions}["Running"]
+    assert {c.type: c.last_transition_time for c in gone.conditions}["Running"] == since
+
+
+def test_only_its_user_can_give_up_a_job_of_a_deleted_center() -> None:
+    asked = job(placed(), cancel=True)
+    ended = decide(asked, OK, Seen(Reach.ABSENT), NOW, SETTINGS).status
+    assert (ended.phase, ended.reason) == ("Cancelled", Reason.CANCELLED)
+    assert "if the center joins again" in ended.message
+    paused = decide(job(placed(), suspend=True), OK, Seen(Reach.ABSENT), NOW, SETTINGS).status
+    assert paused.phase == "Unknown"
+
+
+@pytest.mark.parametrize("wish", ["cancel", "suspend"])
+def test_what_was_made_for_a_workload_that_never_came_is_cleared(wish: str) -> None:
+    asked = job(placed(), **{wish: True})
+    assert decide(asked, OK, Seen(Reach.SYNCED), NOW, SETTINGS).action is Action.CLEAR
+    made = decide(asked, OK, Seen(Reach.SYNCED, None, created=True), NOW, SETTINGS)
+    assert made.action is Action.NONE
 
 
 def test_a_pending_job_past_its_deadline_is_not_looked_at_again_at_once() -> None:

@@ -19,6 +19,7 @@ from huiju.api.markers import (
     by,
     cel_string,
     immutable,
+    never_set_or_unset,
 )
 from huiju.api.meta import (
     DNS_LABEL,
@@ -41,7 +42,7 @@ from huiju.api.meta import (
     Word,
     text,
 )
-from huiju.api.sizes import FAMILIES, Family, spell
+from huiju.api.sizes import FAMILIES, START, Family, family_of, size_fits, spell
 from huiju.api.structural import validate
 
 Phase = Literal[
@@ -53,26 +54,43 @@ ZERO = "^[0.dhms]+$"
 """Matches zero in every unit; what is no amount at all is left to the rule of its type."""
 
 
-def _positive(field: str, name: str, unit: str) -> Rule:
-    """A rule that the amount in `field` (`name` in Python), where it is set, is not zero."""
+def _positive(field: str, unit: str = "") -> Rule:
+    """A rule on `field`, in its annotation, that the amount in it is not zero."""
     return Rule(
-        f"!has(self.{field}) || !self.{field}.matches({cel_string(ZERO)})",
+        f"!self.matches({cel_string(ZERO)})",
         f"{field} must be more than zero{unit}",
-        field=f".{field}",
-        check=lambda self: re.search(ZERO, getattr(self, name) or "1") is None,
+        check=lambda value: re.search(ZERO, value) is None,
     )
 
 
-def _single_size(family: Family) -> Rule:
-    """Units per worker that the servers of `family` can serve at all."""
-    legal = f" must be {spell(family.single)}: no server gives one worker another number"
+def _single_size() -> Rule:
+    """Units per worker that the servers of the model's family can serve at all.
+
+    One rule for all families: `m` and `n` stand for members that are looked up but once.
+    """
+    legal = {
+        family: f" must be {spell(family.single)}: no server gives one worker another number"
+        for family in FAMILIES
+    }
+    fits = " && ".join(f"(!{f.cel_covers('m')} || n in {list(f.single)})" for f in FAMILIES)
+    # CEL has no way to name a value but a loop over one.
+    rule = f"[self.perWorker].all(n, {fits})"
+    rule = f"[self.model].all(m, !m.startsWith({cel_string(START)}) || {rule})"
+    said = "''"
+    for family, words in legal.items():
+        said = f"self.model.matches({cel_string(family.pattern)}) ? {cel_string(words)} : {said}"
+
+    def explain(self: AcceleratorAlternative) -> str:
+        family = family_of(self.model)
+        return f"perWorker of {self.model}{legal[family] if family else ''}"
+
     return Rule(
-        f"!{family.cel_covers('self.model')} || self.perWorker in {list(family.single)}",
-        f"perWorker of {family.name}{legal}",
+        rule,
+        "perWorker must be a number that a server of the model can give one worker",
         field=".perWorker",
-        message_expression=f"'perWorker of ' + self.model + {cel_string(legal)}",
-        check=lambda self: not family.covers(self.model) or self.per_worker in family.single,
-        explain=lambda self: f"perWorker of {self.model}{legal}",
+        message_expression=f"'perWorker of ' + self.model + ({said})",
+        check=lambda self: size_fits(self.model, self.per_worker),
+        explain=explain,
     )
 
 
@@ -97,17 +115,14 @@ def _gang_size(family: Family) -> Rule:
 class AcceleratorAlternative(ApiModel):
     """One kind of accelerator that the job can run on."""
 
-    rules: ClassVar = (
-        *(_single_size(family) for family in FAMILIES),
-        _positive("relativeSpeed", "relative_speed", ""),
-    )
+    rules: ClassVar = (_single_size(),)
     model: AcceleratorModel
     """Accelerator model, such as `ascend-910b3`."""
     per_worker: Annotated[Int, Field(ge=1, le=1024)]
     """Units per worker as the node advertises them (dies on A3)."""
     image: Image | None = None
     """Image of the main container on this accelerator; default the template's."""
-    relative_speed: Decimal | None = None
+    relative_speed: Annotated[Decimal, _positive("relativeSpeed")] | None = None
     """Speed relative to the first alternative; default the ratio of TFLOPS."""
 
 
@@ -200,8 +215,7 @@ class Failover(ApiModel):
 class Checkpoint(ApiModel):
     """How the job saves its progress."""
 
-    rules: ClassVar = (_positive("period", "period", ": give the time between two checkpoints"),)
-    period: Duration
+    period: Annotated[Duration, _positive("period", ": give the time between two checkpoints")]
     """Time between two checkpoints."""
 
 
@@ -261,57 +275,63 @@ def _fit_template(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
+_LATCHED = Rule(
+    "!oldSelf || self",
+    "a cancelled job stays cancelled: submit it again under a new name",
+    reason="FieldValueForbidden",
+)
+_NONE_TWICE = Rule(
+    "self.size() == 1 || self.all(a, [a.model].all(m, self.exists_one("
+    "b, b.model == m && b.perWorker == a.perWorker)))",
+    "two alternatives have the same model and perWorker, and only the first would ever be used:"
+    " remove the other",
+    check=lambda given: len({(a.model, a.per_worker) for a in given}) == len(given),
+)
+
+
 class CrossRegionJobSpec(ApiModel):
     """What a user asks for."""
 
     rules: ClassVar = (
-        *(immutable(field, RESUBMIT, required=True) for field in ("queue", "accelerators")),
-        immutable("workers", RESUBMIT, required=True),
-        immutable("template", RESUBMIT, required=True),
-        immutable("launch", RESUBMIT, required=True),
-        *(immutable(field, RESUBMIT) for field in ("data", "carry", "checkpoint")),
-        Rule(
-            "!oldSelf.cancel || self.cancel",
-            "a cancelled job stays cancelled: submit it again under a new name",
-            field=".cancel",
-            reason="FieldValueForbidden",
-        ),
-        Rule(
-            "self.accelerators.all(a, self.accelerators.exists_one("
-            "b, b.model == a.model && b.perWorker == a.perWorker))",
-            "two alternatives have the same model and perWorker, and only the first would ever be"
-            " used: remove the other",
-            field=".accelerators",
-            check=lambda self: (
-                len({(a.model, a.per_worker) for a in self.accelerators}) == len(self.accelerators)
-            ),
-        ),
+        never_set_or_unset("checkpoint", RESUBMIT),
         *(_gang_size(family) for family in FAMILIES if family.gang != family.single),
-        _positive("maxRuntime", "max_runtime", ": leave it out for no limit"),
-        _positive("expectedRuntime", "expected_runtime", ": leave it out if unknown"),
-        _positive("schedulingDeadline", "scheduling_deadline", ""),
     )
-    queue: Name
+    queue: Annotated[Name, immutable("queue", RESUBMIT)]
     """ComputeQueue that the job waits in."""
     priority: Annotated[Int, Field(ge=-1_000_000, le=1_000_000)] = 0
     """Order inside the queue; higher first."""
     accelerators: Annotated[
-        list[AcceleratorAlternative], ATOMIC, Field(min_length=1, max_length=16)
+        list[AcceleratorAlternative],
+        ATOMIC,
+        Field(min_length=1, max_length=16),
+        immutable("accelerators", RESUBMIT),
+        _NONE_TWICE,
     ]
     """Alternatives, best first; one is chosen for the whole job."""
-    workers: Annotated[Int, Field(ge=1, le=4096)] = 1
+    workers: Annotated[Int, Field(ge=1, le=4096), immutable("workers", RESUBMIT)] = 1
     """Pods that run together: all or none."""
-    template: Annotated[dict[str, Any], Preserve(POD_TEMPLATE), AfterValidator(_fit_template)]
+    template: Annotated[
+        dict[str, Any],
+        Preserve(POD_TEMPLATE),
+        AfterValidator(_fit_template),
+        immutable("template", RESUBMIT),
+    ]
     """An ordinary pod template; image and accelerator request are filled in."""
-    max_runtime: Duration | None = None
+    max_runtime: (
+        Annotated[Duration, _positive("maxRuntime", ": leave it out for no limit")] | None
+    ) = None
     """Wall clock after which an attempt is ended; a change holds from the next attempt on."""
-    expected_runtime: Duration | None = None
+    expected_runtime: (
+        Annotated[Duration, _positive("expectedRuntime", ": leave it out if unknown")] | None
+    ) = None
     """Expected run time on the first alternative; lets the scheduler plan."""
-    launch: Launch = Launch()
+    launch: Annotated[Launch, immutable("launch", RESUBMIT)] = Launch()
     """How the workers start."""
-    data: Annotated[list[Data], by("mountPath"), Field(max_length=32)] = []
+    data: Annotated[
+        list[Data], by("mountPath"), Field(max_length=32), immutable("data", RESUBMIT)
+    ] = []
     """Data sets that the job reads."""
-    carry: Carry = Carry()
+    carry: Annotated[Carry, immutable("carry", RESUBMIT)] = Carry()
     """What travels with the job."""
     placement: Placement = Placement()
     """Where the job may run."""
@@ -323,14 +343,18 @@ class CrossRegionJobSpec(ApiModel):
     """How the job saves its progress; preemption prefers jobs that lose little."""
     preemptible: Flag = True
     """May be stopped for a queue that is owed its guarantee."""
-    scheduling_deadline: Duration = "5m"
+    scheduling_deadline: Annotated[Duration, _positive("schedulingDeadline")] = "5m"
     """Time for all pods to be bound to nodes before another center is tried."""
     ttl_after_finished: Duration = "24h"
     """How long a finished job's workload and object stay."""
     suspend: Flag = False
     """Stops the job and gives its accelerators back; resume by false."""
-    cancel: Flag = False
+    cancel: Annotated[Flag, _LATCHED] = False
     """Stops the job for good; it keeps its status."""
+
+
+NodeName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+"""A node's name as the center has it: legal there, so its pattern is not checked again."""
 
 
 class PlacementStatus(ApiModel):
@@ -350,8 +374,14 @@ class PlacementStatus(ApiModel):
     """Namespace in the center."""
     workload: Label
     """Name of the workload in the center."""
-    nodes: Annotated[list[Name], ATOMIC, Field(max_length=64)] = []
-    """Planned nodes (preferred, not required), the first 64."""
+    cluster: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """UID of the center's `kube-system` namespace: which cluster holds the job."""
+    nodes: Annotated[list[NodeName], ATOMIC, Field(max_length=4096)] = []
+    """Planned nodes; preferred, not required."""
+    node_workers: Annotated[
+        list[Annotated[Int, Field(ge=1, le=4096)]], ATOMIC, Field(max_length=4096)
+    ] = []
+    """Workers planned on each of the nodes; empty where all have equally many."""
     placed_at: Timestamp
     """When it was decided."""
 

@@ -58,8 +58,10 @@ class ListType:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CEL rule on an object: `rule` must hold, else the user reads `message`.
+    """A CEL rule on an object or, in a field's annotation, on that field alone.
 
+    `rule` must hold, else the user reads `message`. A rule on one field belongs to that field: the
+    API server pays for each member that a rule looks up by the number of members beside it.
     `field` is the path the error points at (`.perWorker`), `reason` one of the API server's
     FieldValue reasons. `message_expression` computes the message in CEL where it depends on the
     object. A rule that reads `oldSelf` is a transition rule and has no `check`; every other one
@@ -76,17 +78,56 @@ class Rule:
     check: Callable[[Any], bool] | None = None
     explain: Callable[[Any], str] | None = None
 
+    def obeyed_by(self, value: Any) -> Any:
+        """`value` itself; raises what a validator raises where the rule does not hold."""
+        if self.check is not None and not self.check(value):
+            message = self.explain(value) if self.explain else self.message
+            raise PydanticCustomError("rule", "{message}", {"message": message})
+        return value
 
-def immutable(field: str, cure: str, *, required: bool = False) -> Rule:
-    """A rule that `field` of a spec never changes, appears or vanishes; `cure` says what to do.
+    def written(self) -> dict[str, Any]:
+        """The rule the way the API server reads it."""
+        written: dict[str, Any] = {"rule": self.rule, "message": self.message}
+        if self.message_expression:
+            written["messageExpression"] = self.message_expression
+        if self.reason != "FieldValueInvalid":
+            written["reason"] = self.reason
+        if self.field:
+            written["fieldPath"] = self.field
+        if self.optional_old_self:
+            written["optionalOldSelf"] = True
+        return written
 
-    Equality sees members that a schema does not name, so it also guards a pod template.
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Hold the field against the rule in Python too."""
+        return core_schema.no_info_after_validator_function(self.obeyed_by, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Write the rule beside the field's own schema."""
+        schema = handler(core)
+        rules = [*schema.get("x-kubernetes-validations", ()), self.written()]
+        return {**schema, "x-kubernetes-validations": rules}
+
+
+def immutable(field: str, cure: str) -> Rule:
+    """A rule on `field`, in its annotation, that it never changes; `cure` says what to do.
+
+    A server compares only what is there before and after, so the field must be required, or have
+    a default that is stored. Equality sees members that a schema does not name, so the rule also
+    guards a pod template.
     """
-    rule = f"self.{field} == oldSelf.{field}"
-    if not required:
-        rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {rule})"
+    return Rule("self == oldSelf", f"{field} is immutable: {cure}", reason="FieldValueForbidden")
+
+
+def never_set_or_unset(field: str, cure: str) -> Rule:
+    """A rule on the object around it that an optional `field` never changes, comes or goes."""
+    both = f"has(self.{field}) == has(oldSelf.{field})"
     return Rule(
-        rule,
+        f"{both} && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} is immutable: {cure}",
         field=f".{field}",
         reason="FieldValueForbidden",

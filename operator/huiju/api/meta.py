@@ -50,9 +50,7 @@ class ApiModel(BaseModel):
     def _obey_rules(self) -> Self:
         """Hold the object against the rules that the API server holds it against."""
         for rule in self.rules:
-            if rule.check is not None and not rule.check(self):
-                message = rule.explain(self) if rule.explain else rule.message
-                raise PydanticCustomError("rule", "{message}", {"message": message})
+            rule.obeyed_by(self)
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NO_NODE_FITS = "NoNodeFits"
     NO_SUCH_ACCELERATOR = "NoSuchAccelerator"
     CENTER_UNREACHABLE = "CenterUnreachable"
+    CENTER_DELETED = "CenterDeleted"
     CENTER_CORDONED = "CenterCordoned"
     CENTER_NOT_READY = "CenterNotReady"
     REGION_NOT_ALLOWED = "RegionNotAllowed"
@@ -166,6 +167,11 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.CENTER_UNREACHABLE: Description(
             "The hub gets no answer from the center.",
             "Check network and API server of the center; jobs that run there stay bound to it.",
+        ),
+        Reason.CENTER_DELETED: Description(
+            "The job's ComputeCenter was deleted or leads to another cluster; what runs there may"
+            " go on unseen, so it is not run elsewhere.",
+            "Join the same cluster under the same name to follow the job, or cancel the job.",
         ),
         Reason.CENTER_CORDONED: Description(
             "The center takes no new jobs because its operator cordoned it.",

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from huiju.api.markers import Rule, cel_string
+from huiju.api.markers import cel_string
 from huiju.api.meta import ApiModel
 
 Schema = dict[str, Any]
@@ -44,6 +44,8 @@ ORDER: Final = (
 )
 """The members that a schema of ours may hold, in the order in which they are written."""
 
+RULES: Final = "x-kubernetes-validations"
+
 DROPPED: Final = frozenset({"title", "examples", "deprecated", "propertyNames", "x-huiju-says"})
 """What pydantic says and the dialect has no word for; nothing is lost by leaving it out."""
 
@@ -69,22 +71,8 @@ class _Dialect(GenerateJsonSchema):
         json_schema = super().model_schema(schema)
         model = schema["cls"]
         if issubclass(model, ApiModel) and model.rules:
-            json_schema["x-kubernetes-validations"] = [rule_schema(rule) for rule in model.rules]
+            json_schema["x-kubernetes-validations"] = [rule.written() for rule in model.rules]
         return json_schema
-
-
-def rule_schema(rule: Rule) -> Schema:
-    """Write a rule the way the API server reads it."""
-    written: Schema = {"rule": rule.rule, "message": rule.message}
-    if rule.message_expression:
-        written["messageExpression"] = rule.message_expression
-    if rule.reason != "FieldValueInvalid":
-        written["reason"] = rule.reason
-    if rule.field:
-        written["fieldPath"] = rule.field
-    if rule.optional_old_self:
-        written["optionalOldSelf"] = True
-    return written
 
 
 def structural_schema(model: type[ApiModel], *, for_users: bool = True) -> Schema:
@@ -97,6 +85,21 @@ def structural_schema(model: type[ApiModel], *, for_users: bool = True) -> Schem
     raw = model.model_json_schema(by_alias=True, schema_generator=_Dialect, mode=mode)
     definitions = raw.pop("$defs", {})
     return _Converter(definitions, for_users).convert(raw, model.__name__, ())
+
+
+def _compared(node: Schema) -> bool:
+    """Whether a rule on the node holds it against what it was before."""
+    return any("oldSelf" in rule["rule"] for rule in node.get(RULES, ()))
+
+
+def _stays_where_it_is(node: Schema, path: str) -> None:
+    """Refuse a rule on a member's past where the member may come and go: nobody would ask it."""
+    required = node.get("required", ())
+    for name, child in node.get("properties", {}).items():
+        if _compared(child) and name not in required and "default" not in child:
+            raise SchemaError(
+                f"{path}.{name}: a rule with oldSelf needs a member that is always there"
+            )
 
 
 def _settle_width(node: Schema) -> None:
@@ -140,6 +143,8 @@ class _Converter:
         if written.get("type") == "integer":
             _settle_width(written)
         self._settle_default(written, path)
+        if self._for_users:
+            _stays_where_it_is(written, path)
         return {key: written[key] for key in ORDER if key in written}
 
     def _resolve(
@@ -153,7 +158,9 @@ class _Converter:
                 if name in within:
                     raise SchemaError(f"{path}: {name} holds itself: recursion cannot be inlined")
                 within = (*within, name)
-                node = {**self._definitions[name], **node}
+                inner = self._definitions[name]
+                rules = [*inner.get(RULES, ()), *node.get(RULES, ())]
+                node = {**inner, **node, **({RULES: rules} if rules else {})}
             elif "anyOf" in node:
                 members = [m for m in node["anyOf"] if m.get("type") != "null"]
                 if len(members) != 1:
@@ -178,19 +185,24 @@ class _Converter:
             return
         pattern = cel_string(written.pop("pattern"))
         rule = {"rule": f"self.matches({pattern})", "message": words}
-        written.setdefault("x-kubernetes-validations", []).append(rule)
+        written[RULES] = [rule, *written.get(RULES, ())]
 
     def _settle_default(self, written: Schema, path: str) -> None:
-        """Keep the defaults that are worth storing; an object's is {} and its members' own."""
+        """Keep the defaults that are worth storing; an object's is {} and its members' own.
+
+        What must not change is always stored, or nobody would notice that it comes or goes.
+        """
+        compared = _compared(written)
         if "default" not in written:
             return
         default = written.pop("default")
-        if not self._for_users or default in (None, [], {}, ""):
+        empty = default in (None, [], {}, "")
+        if not self._for_users or default is None or (empty and not compared):
             return
         if "properties" not in written:
             written["default"] = default
             return
         if written.get("required"):
             raise SchemaError(f"{path}: an object with required members cannot default to {{}}")
-        if any("default" in child for child in written["properties"].values()):
+        if compared or any("default" in child for child in written["properties"].values()):
             written["default"] = {}

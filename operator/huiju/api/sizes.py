@@ -39,6 +39,9 @@ class Family:
         return f"{model}.matches({cel_string(self.pattern)})"
 
 
+START: Final = "ascend-"
+"""What the model names of all families begin with, so that others are told by one look."""
+
 _EVEN: Final = tuple(range(2, 17, 2))
 
 FAMILIES: Final = (
@@ -78,6 +81,12 @@ def spell(sizes: tuple[int, ...]) -> str:
 def _is_pair(run: str) -> bool:
     first, _, last = run.partition("-")
     return bool(last) and int(last) == int(first) + 1
+
+
+def size_fits(model: str, per_worker: int) -> bool:
+    """Whether a server of the model can give one worker so many units, as far as is known."""
+    family = family_of(model)
+    return family is None or per_worker in family.single
 
 
 def size_complaint(model: str, per_worker: int, workers: int) -> str | None:

@@ -14,20 +14,21 @@ from huiju.api.durations import parse_duration
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.carried import Names, copies
-from huiju.centers.jobview import JobView
+from huiju.centers.jobview import JobView, ViewCarry
 from huiju.centers.names import (
     DEPENDENTS,
     ORIGIN,
     SCHEDULING_DEADLINE,
     Origin,
+    carried_name,
     center_namespace,
     workload_name,
 )
 from huiju.centers.pods import Target, pod_template
 from huiju.centers.refusals import DispatchRefused, RenderRefused
-from huiju.kube.resources import CONFIG_MAPS, SECRETS, SERVICES
+from huiju.kube.resources import CONFIG_MAPS, SECRETS, SERVICES, Resource
 
-__all__ = ["DispatchRefused", "JobView", "RenderRefused", "Target", "render"]
+__all__ = ["DispatchRefused", "JobView", "RenderRefused", "Target", "needed_names", "render"]
 
 PLURALS = {r.kind: r.plural for r in (CONFIG_MAPS, SECRETS, SERVICES)}
 
@@ -64,6 +65,14 @@ def render(job: JobView, target: Target) -> Bundle:
         workload=workload,
         objects=(*needed, _workload(job, target, origin, namespace, workload, needed)),
     )
+
+
+def needed_names(carry: ViewCarry, workers: int, workload: str) -> list[tuple[Resource, str]]:
+    """What `render` makes for a workload beside it, by kind and name; nothing is read for that."""
+    named = [(CONFIG_MAPS, name) for name in carry.config_maps]
+    named += [(SECRETS, name) for name in (*carry.secrets, *carry.image_pull_secrets)]
+    found = [(res, carried_name(workload, name)) for res, name in dict.fromkeys(named)]
+    return found + ([(SERVICES, workload)] if workers > 1 else [])
 
 
 def _metadata(name: str, namespace: str, origin: Origin) -> KubeDict:

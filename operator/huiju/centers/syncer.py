@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -27,6 +27,7 @@ from huiju.centers.names import (
     ORIGIN,
     STOP_MESSAGE,
     STOP_REASON,
+    Origin,
     own_namespace,
 )
 from huiju.centers.objects import Meta, Pod
@@ -299,6 +300,20 @@ class Syncer:
         with suppress(NotFound, Conflict):
             await self._client.delete(JOBS, meta.name, meta.namespace, uid=meta.uid)
         self._tracker.note_removed(entry, meta.uid)
+
+    async def clear(
+        self, origin: Origin, namespace: str, needed: Iterable[tuple[Resource, str]]
+    ) -> None:
+        """Delete what was made for a workload that never came to be, ours alone.
+
+        A hub that died between the two left it, and nothing in the center leads there.
+
+        Raises:
+            KubeError: the center does not answer or refuses.
+        """
+        for res, name in needed:
+            await self._remove_object(res, name, namespace, str(origin))
+        self._unfinished.pop((origin.uid, origin.epoch), None)
 
     async def _tidy(self, bundle: Bundle) -> None:
         """The workload was refused: what was made for it has no use."""

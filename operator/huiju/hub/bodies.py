@@ -41,11 +41,16 @@ def view_of(job: JobObject) -> JobView | None:
             spec.max_runtime,
             _said(spec.launch, ViewLaunch) or ViewLaunch(),
             _said(spec.data, tuple[ViewData, ...]) or (),
-            _said(spec.carry, ViewCarry) or ViewCarry(),
+            carry_of(job),
             ViewPlacement(dict(spec.placement.node_selector)),
             spec.scheduling_deadline,
         ),
     )
+
+
+def carry_of(job: JobObject) -> ViewCarry:
+    """What travels with the job."""
+    return _said(job.spec.carry, ViewCarry) or ViewCarry()
 
 
 def _said(text: object, wanted: type[T]) -> T | None:

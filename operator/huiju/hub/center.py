@@ -10,24 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from huiju.api.center import ComputeCenterSpec
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.inventory import Reservation
+from huiju.centers.names import Origin
 from huiju.centers.observe import Observation
 from huiju.centers.policy import center_view
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
 from huiju.hub.leadership import LeaderClient
+from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized
-from huiju.kube.resources import NAMESPACES
+from huiju.kube.resources import NAMESPACES, Resource
 from huiju.kube.transport import Observer
 from huiju.scheduling.model import Center
 
@@ -151,6 +153,14 @@ class CenterRuntime:
     async def stop(self, uid: str, epoch: int, reason: Reason, message: str) -> None:
         """Suspend one epoch of a job, and note why on the workload."""
         await self.syncer.suspend(uid, epoch, reason, message)
+
+    async def clear(
+        self, job: JobObject, placement: PlacementStatus, needed: Iterable[tuple[Resource, str]]
+    ) -> None:
+        """Remove what was made for a workload of the job that never came to be."""
+        meta = job.metadata
+        origin = Origin(self._hub.hub_id, meta.namespace, meta.name, meta.uid, placement.epoch)
+        await self.syncer.clear(origin, placement.namespace, needed)
 
     # --- what the scheduler asks -------------------------------------------------------------
 

@@ -121,6 +121,7 @@ class Centers:
         if record.task is not None:
             record.task.cancel()
         self._hub.callbacks.changed(name)
+        self._hub.callbacks.opened(name)  # its jobs are looked at, and say so
 
     def keep_only(self, names: set[str], version: int) -> None:
         """A full listing at `version`: drop what it does not name (a watch may miss deletions)."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,6 +23,7 @@ from huiju.hub.lifecycle import Verdict
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
+from huiju.hub.sites import Sites
 from huiju.kube.errors import Conflict, KubeError, NotFound, Transient
 from huiju.scheduling.model import Place
 
@@ -60,13 +60,13 @@ class Committer:
         jobs: JobCache,
         writer: JobWriter,
         renderer: Renderer,
-        held_epoch: Callable[[str], int],
+        sites: Sites,
         settings: HubSettings,
     ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._renderer = renderer
-        self._held_epoch = held_epoch
+        self._sites = sites
         self._settings = settings
 
     async def commit(self, decision: Place) -> Committed:
@@ -95,7 +95,7 @@ class Committer:
         body = await self._renderer.body(job)
         if body is None:
             return Committed(Result.STALE)
-        epoch = max(job.status.epoch, self._held_epoch(decision.job.uid)) + 1
+        epoch = max(job.status.epoch, self._sites.held_epoch(decision.job.uid)) + 1
         try:
             bundle = await self._renderer.render(body, decision, epoch)
         except RenderRefused as refusal:
@@ -105,7 +105,7 @@ class Committer:
         except DispatchRefused as refusal:
             return await self._turn_away(job, decision.center, refusal)
         now = time.time()
-        placement = placement_of(decision, bundle, now)
+        placement = placement_of(decision, bundle, self._sites.cluster(decision.center), now)
         after = transitions.placed(
             transitions.observed(job.status, job.metadata.generation),
             placement,
@@ -139,8 +139,9 @@ def body_version(body: JobView) -> str:
     return body.metadata.resource_version
 
 
-def placement_of(decision: Place, bundle: Bundle, now: float) -> PlacementStatus:
-    """The decision as the job's status records it."""
+def placement_of(decision: Place, bundle: Bundle, cluster: str, now: float) -> PlacementStatus:
+    """The decision as the job's status records it; `cluster` is the center's identity."""
+    workers = tuple(a.workers for a in decision.assignments)
     chosen = decision.job.shape.alternatives[decision.alternative]
     return PlacementStatus(
         center=decision.center,
@@ -151,7 +152,9 @@ def placement_of(decision: Place, bundle: Bundle, now: float) -> PlacementStatus
         namespace=bundle.center_namespace,
         workload=bundle.workload,
         placed_at=stamp(now),
-        nodes=tuple(a.node for a in decision.assignments[:64]),
+        cluster=cluster,
+        nodes=tuple(a.node for a in decision.assignments),
+        node_workers=workers if len(set(workers)) > 1 else (),
     )
 
 

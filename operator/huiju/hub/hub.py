@@ -103,7 +103,7 @@ class Hub:
             acceptance,
             writer,
             renderer,
-            Committer(self.jobs, writer, renderer, self.sites.held_epoch, settings),
+            Committer(self.jobs, writer, renderer, self.sites, settings),
             self.waits,
             announcer,
         )
@@ -169,8 +169,8 @@ class Hub:
     # --- what wakes what ---------------------------------------------------------------------
 
     def _job_changed(self, old: JobObject | None, new: JobObject | None) -> None:
-        self.jobs.saw(old, new)
-        if new is not None:
+        news = self.jobs.saw(old, new)
+        if new is not None and news:
             self.reconciler.queue.add(new.key)
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self.population.gone(old.metadata.uid)

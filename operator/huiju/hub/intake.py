@@ -83,12 +83,15 @@ def worker_request(job: JobObject, alternative: int, resource: str) -> Vector:
 
 
 def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...]:
-    """The workers' planned nodes, as far as the status tells: spread evenly, none twice.
+    """The workers' planned nodes, as the status tells: each as many, unless it says how many.
 
-    A worker too many would stay reserved for as long as the job runs.
+    Never more workers than the job has: one too many would stay reserved as long as it runs.
     """
     if not placement.nodes:
         return ()
+    told = placement.node_workers
+    if len(told) == len(placement.nodes) and sum(told) == job.spec.workers:
+        return tuple(map(Assignment, placement.nodes, told))
     each, more = divmod(job.spec.workers, len(placement.nodes))
     spread = ((node, each + (n < more)) for n, node in enumerate(placement.nodes))
     return tuple(Assignment(node, workers) for node, workers in spread if workers)

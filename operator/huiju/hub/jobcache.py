@@ -18,6 +18,11 @@ def version(job: JobObject) -> int:
     return int(text) if text.isdecimal() and len(text) <= 20 else 0
 
 
+def _same(one: JobObject, other: JobObject) -> bool:
+    mine, theirs = one.metadata, other.metadata
+    return (mine.uid, mine.resource_version) == (theirs.uid, theirs.resource_version)
+
+
 class JobCache:
     """Jobs by `namespace/name`, and the key of each UID."""
 
@@ -51,19 +56,24 @@ class JobCache:
         """The hub's write made this copy."""
         self._written[job.key] = job
 
-    def saw(self, old: JobObject | None, new: JobObject | None) -> None:
-        """The watch brought a change: forget what it overtakes."""
+    def saw(self, old: JobObject | None, new: JobObject | None) -> bool:
+        """The watch brought a change: forget what it overtakes.
+
+        False if it is no news but the echo of the hub's own write: whoever wrote looks again.
+        """
         current = new or old
         if current is None:
-            return
+            return False
         key = current.key
         mine = self._written.get(key)
+        echo = mine is not None and new is not None and _same(mine, new)
         if mine is not None and (new is None or version(new) >= version(mine)):
             del self._written[key]
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._keys.pop(old.metadata.uid, None)
         if new is not None:
             self._keys[new.metadata.uid] = key
+        return not echo
 
     def __iter__(self) -> Iterator[JobObject]:
         for key in list(self._informer.store):

@@ -30,15 +30,15 @@ class JobWriter:
             Conflict: somebody changed the job since `job` was read.
             KubeError: the API server refused or did not answer.
         """
-        change = transitions.patch(job.status, after)
-        if not change:
+        if not transitions.differ(job.status, after):
             return job
-        written = await self._client.patch_status(
+        written = await self._client.replace_status(
             CROSS_REGION_JOBS,
             job.metadata.name,
             job.metadata.namespace,
-            change,
+            transitions.as_fields(after),
             resource_version=resource_version or job.metadata.resource_version,
+            uid=job.metadata.uid,
             type=JobObject,
         )
         self._jobs.wrote(written)

@@ -27,6 +27,8 @@ class Action(Enum):
     """Create the bundle in the placement's center."""
     STOP = "stop"
     """Suspend the workload of the placement."""
+    CLEAR = "clear"
+    """Before the status is written: remove what was made for a workload that never came to be."""
     DELETE = "delete"
     """Delete the job object: its time after the end is over."""
 
@@ -40,6 +42,8 @@ class Reach(Enum):
     """Not read yet: nothing may be concluded from not seeing a workload."""
     LOST = "lost"
     """No proof of life for long: Unknown, and nothing is moved."""
+    ABSENT = "absent"
+    """The hub has no such center any more: what runs there can be neither seen nor stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ def decide(job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: H
             return Plan(status)
         case Reach.LOST:
             return Plan(transitions.unknown(status, status.placement.center, now))
+        case Reach.ABSENT:
+            return Plan(_in_no_center(job, status, status.placement.center, now))
         case Reach.SYNCED:
             return _with_placement(job, status, status.placement, seen, now, settings)
 
@@ -176,6 +182,17 @@ def _alive(
     return Plan(transitions.reachable_again(status, now), again=again)
 
 
+def _in_no_center(job: JobObject, status: JobStatus, center: str, now: float) -> JobStatus:
+    """Cancelling is the one way out: only the user may give up what might still be running."""
+    if not job.spec.cancel:
+        return transitions.unheld(status, center, now)
+    message = (
+        f"Cancelled by its user while ComputeCenter {center} was deleted; what runs there is"
+        " stopped if the center joins again."
+    )
+    return transitions.failed(status, Reason.CANCELLED, message, None, now)
+
+
 def _unwanted(job: JobObject) -> tuple[Reason, str] | None:
     if job.spec.cancel:
         return Reason.CANCELLED, "Cancelled by its user."
@@ -188,9 +205,10 @@ def _workload_missing(
     job: JobObject, status: JobStatus, seen: Seen, now: float, settings: HubSettings
 ) -> Plan:
     unwanted = _unwanted(job)
-    if unwanted is not None:
-        return Plan(_end_unwanted(job, status, unwanted, now))
     started = seen.created or bool(status.started_at)
+    if unwanted is not None:
+        ended = _end_unwanted(job, status, unwanted, now)
+        return Plan(ended, Action.NONE if started else Action.CLEAR)
     if not started:
         return Plan(status, Action.ENSURE)
     message = "The workload was removed in the center, not by Huiju."

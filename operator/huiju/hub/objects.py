@@ -144,7 +144,9 @@ class PlacementStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults
     namespace: str
     workload: str
     placed_at: str
+    cluster: str = ""
     nodes: tuple[str, ...] = ()
+    node_workers: tuple[int, ...] = ()
 
 
 # `alternative: 0` is a value, not an absence: it must reach the server.

@@ -163,7 +163,7 @@ class Population:
         held = self._holding.get(uid)
         if held is not None and held.epoch == placement.epoch and held.center == placement.center:
             return
-        site = self._sites.get(placement.center)
+        site = self._sites.holding(placement)
         if site is None:
             return
         per_unit = site.gflops_per_unit(placement.model, placement.resource)

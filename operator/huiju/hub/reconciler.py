@@ -114,12 +114,14 @@ class Reconciler:
 
     async def _carry_out(self, job: JobObject, plan: Plan, now: float) -> None:
         uid = job.metadata.uid
+        if plan.action is Action.CLEAR:
+            await self._sites.clear(job)
         job = await self._write(job, plan)
         if job.status.placement is None:
             self._stops.pop(uid, None)
         self._population.update(job, queued=plan.queued)
         match plan.action:
-            case Action.NONE:
+            case Action.NONE | Action.CLEAR:
                 pass
             case Action.ENSURE:
                 await self._ensure(job)
@@ -135,7 +137,9 @@ class Reconciler:
 
     async def _write(self, job: JobObject, plan: Plan) -> JobObject:
         before = job.status
-        job = await self._writer.write(job, plan.status)
+        known, job = job, await self._writer.write(job, plan.status)
+        if job is not known:
+            self.queue.add(job.key)  # what is due after this change; its echo brings nobody here
         if job.status.reason != before.reason and job.status.reason:
             self._events.transition(job, before.reason)
         return job
@@ -148,6 +152,7 @@ class Reconciler:
             return
         status = transitions.observed(job.status, job.metadata.generation)
         await self._writer.write(job, transitions.waiting(status, due.reason, due.message, now))
+        self.queue.add(job.key)
 
     async def _stop_older(self, job: JobObject) -> None:
         """Nothing of an epoch that no longer holds may run on."""

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.observe import Observation, State
+from huiju.centers.render import needed_names
+from huiju.hub.bodies import carry_of
 from huiju.hub.center import CenterRuntime
 from huiju.hub.lifecycle import Reach, Seen
-from huiju.hub.objects import JobObject
+from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.status import finished
 from huiju.kube.errors import Transient
 
 LIVE = (State.PENDING, State.RUNNING)
@@ -46,9 +49,9 @@ class Sites:
         placement = job.status.placement
         if placement is None:
             return Seen()
-        site = self._sites.get(placement.center)
+        site = self.holding(placement)
         if site is None:
-            return Seen()
+            return Seen(Reach.ABSENT)
         if site.lost:
             return Seen(Reach.LOST)
         if not site.synced:
@@ -67,12 +70,26 @@ class Sites:
             for observed in site.observations_of(job.metadata.uid):
                 holds = (
                     placement is not None
+                    and not finished(job.status)
                     and placement.center == site.name
                     and placement.epoch == observed.epoch
                 )
                 if not holds and observed.state in LIVE and observed.epoch <= job.status.epoch:
                     found.append((site, observed))
         return found
+
+    def holding(self, placement: PlacementStatus) -> CenterRuntime | None:
+        """The center that holds a placement; None if it left, or is another cluster by now."""
+        site = self._sites.get(placement.center)
+        if site is None:
+            return None
+        known = site.identity and placement.cluster
+        return None if known and site.identity != placement.cluster else site
+
+    def cluster(self, name: str) -> str:
+        """Identity of the cluster that the center is now; empty while it is not known."""
+        site = self._sites.get(name)
+        return site.identity if site is not None else ""
 
     def held_epoch(self, uid: str) -> int:
         """The highest epoch of this job that any center holds."""
@@ -98,6 +115,16 @@ class Sites:
         if placement is None or site is None:
             return
         await site.stop(job.metadata.uid, placement.epoch, reason, message)
+
+    async def clear(self, job: JobObject) -> None:
+        """Remove what was made for the workload of the job's placement, which is not there."""
+        placement = job.status.placement
+        site = self.holding(placement) if placement else None
+        if placement is None or site is None:
+            return
+        needed = needed_names(carry_of(job), job.spec.workers, placement.workload)
+        if needed:
+            await site.clear(job, placement, needed)
 
     def forget(self, uid: str) -> None:
         """The job is gone."""

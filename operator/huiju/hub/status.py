@@ -1,8 +1,8 @@
-"""How a job's status changes: pure functions from one status to the next, and the patch between.
+"""How a job's status changes: pure functions from one status to the next.
 
 Decides wording and bookkeeping of conditions, history, counters; not when a transition is due (see
 `lifecycle.py`). Invariants: `epoch` never falls; a Complete or Failed condition that is True never
-turns False; the patch of two equal statuses is empty.
+turns False; two equal statuses need no write.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def condition(
     """The conditions with one of them set; its time moves only when its status flips."""
     text = "True" if value else "False"
     before = next((c for c in status.conditions if c.type == type_), None)
-    since = before.last_transition_time if before and before.status == text else stamp(now)
+    since = _since(status, type_, text, now)
     made = Condition(
         type=type_,
         status=text,
@@ -54,6 +54,12 @@ def condition(
     if before is None:
         return (*status.conditions, made)
     return tuple(made if c.type == type_ else c for c in status.conditions)
+
+
+def _since(status: JobStatus, type_: str, text: str, now: float) -> str:
+    """When a condition came to have this status: now, unless it has it already."""
+    before = next((c for c in status.conditions if c.type == type_), None)
+    return before.last_transition_time if before and before.status == text else stamp(now)
 
 
 def holds(status: JobStatus, type_: str) -> bool:
@@ -282,17 +288,14 @@ def as_fields(status: JobStatus) -> dict[str, Any]:
     return fields
 
 
-def patch(before: JobStatus, after: JobStatus) -> dict[str, Any]:
-    """The merge patch that turns one status into the other; empty if nothing changed.
+def differ(before: JobStatus, after: JobStatus) -> bool:
+    """Whether a status is worth a write.
 
-    A job on which nothing was judged yet gets no write only to say so.
+    A job on which nothing was judged yet gets none only to say so.
     """
     if before == after:
-        return {}
-    change = merge_patch(as_fields(before), as_fields(after))
-    if not before.conditions and change.keys() == {"observedGeneration"}:
-        return {}
-    return change
+        return False
+    return bool(before.conditions) or observed(before, after.observed_generation) != after
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,29 +312,43 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return made
 
 
-def observed(status: JobStatus, generation: int) -> JobStatus:
+def observed(status: JobStatus, generation: int | None) -> JobStatus:
     """The status as judged on this generation of the spec."""
     return replace(status, observed_generation=generation)
 
 
 def unknown(status: JobStatus, center: str, now: float) -> JobStatus:
     """The center does not answer: nobody knows how the job fares, and nothing is moved."""
-    if status.phase == "Unknown":
-        return status
     message = f"Center {center} does not answer; the job stays bound to it."
+    return _unseen(status, Reason.CENTER_UNREACHABLE, message, now)
+
+
+def unheld(status: JobStatus, center: str, now: float) -> JobStatus:
+    """The center was deleted from the hub: nobody can see or stop what may still run there."""
+    message = (
+        f"ComputeCenter {center} was deleted, or now leads to another cluster. The job stays bound"
+        " to it, since what runs there may go on: join the same cluster under this name again to"
+        " follow the job, or cancel it."
+    )
+    return _unseen(status, Reason.CENTER_DELETED, message, now)
+
+
+def _unseen(status: JobStatus, reason: Reason, message: str, now: float) -> JobStatus:
+    if status.phase == "Unknown" and status.reason == reason:
+        return status
     kept = tuple(c for c in status.conditions if c.type != RUNNING)
     made = Condition(
         type=RUNNING,
         status="Unknown",
-        reason=Reason.CENTER_UNREACHABLE,
+        reason=reason,
         message=message,
-        last_transition_time=stamp(now),
+        last_transition_time=_since(status, RUNNING, "Unknown", now),
         observed_generation=status.observed_generation,
     )
     return replace(
         status,
         phase="Unknown",
-        reason=Reason.CENTER_UNREACHABLE,
+        reason=reason,
         message=message,
         conditions=(*kept, made),
     )

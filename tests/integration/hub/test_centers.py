@@ -7,7 +7,14 @@ import base64
 
 import yaml
 
-from huiju.kube.resources import JOBS, NAMESPACES, PODS, PRIORITY_CLASSES, SECRETS
+from huiju.kube.resources import (
+    COMPUTE_CENTERS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+    PRIORITY_CLASSES,
+    SECRETS,
+)
 from lab import joining, signals
 from lab.kwokctl import Component
 from lab.nodes import ASCEND
@@ -153,3 +160,30 @@ async def test_the_owners_pods_preempt_and_the_job_keeps_its_place(world: World)
         assert found == ["PreemptedByOwner"]
         counted = [await world.status(f"guest-{number}") for number in range(2)]
         assert all(status.get("applicationFailures", 0) == 0 for status in counted)
+
+
+async def test_a_job_of_a_deleted_center_is_followed_again_or_given_up_but_never_moved(
+    world: World,
+) -> None:
+    async with running(world.hub):
+        for name in ("kept", "dropped"):
+            await world.submit(name, model="nvidia-h100-sxm", fate={"run_for": "20s"})
+        for name in ("kept", "dropped"):
+            await world.until_phase(name, "Running")
+        await world.client.delete(COMPUTE_CENTERS, "north")
+        for name in ("kept", "dropped"):
+            status = await world.until_reason(name, "CenterDeleted")
+            assert (status["phase"], status["placement"]["center"]) == ("Unknown", "north")
+        await world.edit("dropped", cancel=True)
+        await world.until_phase("dropped", "Cancelled")
+        # Another cluster under the old name never had the jobs, and must not get them.
+        await joining.join(world.client, world.centers["west"], name="north")
+        await world.until_center("north", lambda s: bool(s.get("accelerators")))
+        assert (await world.status("kept"))["reason"] == "CenterDeleted"
+        assert {center for center, _ in await world.workloads()} == {"north"}
+        await world.client.delete(COMPUTE_CENTERS, "north")
+        await joining.join(world.client, world.centers["north"])
+        done = await world.until_phase("kept", "Succeeded")
+        assert done["epoch"] == 1
+        ((_, workload),) = await world.workloads("dropped")
+        assert workload["spec"]["suspend"] is True

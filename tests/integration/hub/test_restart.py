@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from huiju.kube.resources import SERVICES
 from lab.fates import Fate
 from tests.integration.hub.harness import Leash, World, running
 
@@ -54,7 +55,9 @@ async def test_a_crash_on_the_way_to_a_second_attempt_runs_no_epoch_twice(
 
 
 async def test_writes_of_a_whole_life_are_four_and_one_to_clean_up(world: World) -> None:
-    async with running(world.hub):
+    # A busy machine must not turn this job into one that waits, or its center into a lost one:
+    # each of these is one more write, and rightly so.
+    async with running(world.hub, waiting_write_delay=60.0, center_lost_after=60.0):
         # The namespace in the center is made once.
         await world.submit("first")
         first = await world.until_phase("first", "Succeeded")
@@ -70,7 +73,7 @@ async def test_writes_of_a_whole_life_are_four_and_one_to_clean_up(world: World)
         assert after - before == Counter(
             {
                 ("hub", "POST", "crossregionjobs", ""): 1,  # the user's
-                ("hub", "PATCH", "crossregionjobs", "status"): 3,
+                ("hub", "PUT", "crossregionjobs", "status"): 3,
                 ("center", "POST", "jobs", ""): 1,
             }
         )
@@ -96,6 +99,27 @@ async def test_a_job_deleted_while_the_hub_was_away_is_removed_from_its_center(
     assert await world.workloads("orphan")
     async with running(world.hub):
         await world.until_gone()
+
+
+async def test_what_was_made_for_a_workload_that_never_came_goes_with_the_job(
+    world: World,
+) -> None:
+    # The decision, the Service refused for want of a namespace, the namespace, the Service.
+    leash = Leash(allowed=4)
+    await world.submit("early", workers=2)
+    async with running(world.hub, leash):
+        async with asyncio.timeout(40):
+            await leash.spent.wait()
+    center = (await world.status("early"))["placement"]["center"]
+    client = world.center_clients[center]
+    left = await client.list_all(SERVICES, labels="huiju.dev/job-name=early")
+    assert len(left.items) == 1, "the hub died between the Service and the workload"
+    await world.edit("early", cancel=True)
+    async with running(world.hub):
+        await world.until_phase("early", "Cancelled")
+        left = await client.list_all(SERVICES, labels="huiju.dev/job-name=early")
+        assert left.items == []
+        assert await world.workloads("early") == []
 
 
 async def test_a_mass_of_seeming_orphans_stops_the_removal_and_tells(world: World) -> None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from huiju.api import crd, structural
-from huiju.api.markers import ATOMIC, SET, Preserve, Rule, by, immutable
+from huiju.api.markers import ATOMIC, SET, Preserve, Rule, by, immutable, never_set_or_unset
 from huiju.api.meta import ApiModel, Duration, Int, KubeObject, LabelMap
 from huiju.api.schema import SchemaError, structural_schema
 
@@ -41,7 +41,7 @@ class Outer(ApiModel):
 
     rules: ClassVar = (
         Rule("self.mode != 'b' || has(self.inner)", "inner is needed", field=".inner"),
-        immutable("mode", "make another"),
+        never_set_or_unset("inner", "make another"),
     )
     inner: Inner | None = None
     """An optional object."""
@@ -105,13 +105,57 @@ def test_rules_stand_on_their_object() -> None:
             "fieldPath": ".inner",
         },
         {
-            "rule": "has(self.mode) == has(oldSelf.mode) && "
-            "(!has(self.mode) || self.mode == oldSelf.mode)",
-            "message": "mode is immutable: make another",
+            "rule": "has(self.inner) == has(oldSelf.inner) && "
+            "(!has(self.inner) || self.inner == oldSelf.inner)",
+            "message": "inner is immutable: make another",
             "reason": "FieldValueForbidden",
-            "fieldPath": ".mode",
+            "fieldPath": ".inner",
         },
     ]
+
+
+def test_a_rule_on_one_field_stands_on_that_field() -> None:
+    class Model(ApiModel):
+        """A model."""
+
+        fixed: Annotated[Inner, immutable("fixed", "make another")]
+        """Never changes."""
+        wait: Annotated[Duration, Rule("self != '0s'", "too short", check=lambda v: v != "0s")] = (
+            "5m"
+        )
+        """A duration."""
+
+    fields = members(Model)
+    assert fields["fixed"]["x-kubernetes-validations"] == [
+        {
+            "rule": "self == oldSelf",
+            "message": "fixed is immutable: make another",
+            "reason": "FieldValueForbidden",
+        }
+    ]
+    messages = [rule["message"] for rule in fields["wait"]["x-kubernetes-validations"]]
+    assert messages == ["must be a duration such as 90s, 1h30m or 2d", "too short"]
+    with pytest.raises(ValidationError, match="too short"):
+        Model.model_validate({"fixed": {"name": "a"}, "wait": "0s"})
+
+
+def test_what_must_not_change_is_always_stored() -> None:
+    class Model(ApiModel):
+        """A model."""
+
+        row: Annotated[list[Int], ATOMIC, immutable("row", "make another")] = []
+        """A list."""
+
+    assert members(Model)["row"]["default"] == []
+
+    class Fleeting(ApiModel):
+        """A model."""
+
+        wait: Annotated[Duration, immutable("wait", "make another")] | None = None
+        """May be left out."""
+
+    with pytest.raises(SchemaError, match="always there"):
+        structural_schema(Fleeting)
 
 
 def test_a_pattern_with_words_speaks_to_users_and_stays_a_pattern_in_a_status() -> None:

@@ -1,0 +1,55 @@
+"""What of a placement's plan a restarted hub reads back from the status."""
+
+from __future__ import annotations
+
+import msgspec
+
+from huiju.hub.intake import planned
+from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.scheduling.model import Assignment
+
+
+def job(workers: int) -> JobObject:
+    body = {
+        "metadata": {"name": "train", "namespace": "team-a", "uid": "u1"},
+        "spec": {
+            "queue": "research",
+            "accelerators": [{"model": "ascend-910b3", "perWorker": 1}],
+            "template": {"spec": {"containers": [{"name": "main", "image": "i"}]}},
+            "workers": workers,
+        },
+    }
+    return msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
+
+
+def placement(nodes: int, workers: tuple[int, ...] = ()) -> PlacementStatus:
+    return PlacementStatus(
+        center="south",
+        epoch=1,
+        alternative=0,
+        model="ascend-910b3",
+        resource="huawei.com/Ascend910",
+        namespace="huiju-x-team-a",
+        workload="train-u1-1",
+        placed_at="2027-01-15T08:00:00Z",
+        nodes=tuple(f"n{number}" for number in range(nodes)),
+        node_workers=workers,
+    )
+
+
+def test_every_node_of_a_large_gang_is_kept() -> None:
+    plan = planned(job(300), placement(300))
+    assert plan == tuple(Assignment(f"n{number}", 1) for number in range(300))
+
+
+def test_nodes_that_take_unequal_numbers_are_kept_as_planned() -> None:
+    assert planned(job(5), placement(3, (1, 3, 1))) == (
+        Assignment("n0", 1),
+        Assignment("n1", 3),
+        Assignment("n2", 1),
+    )
+
+
+def test_numbers_that_do_not_add_up_are_not_believed() -> None:
+    plan = planned(job(4), placement(2, (4, 4)))
+    assert sum(assignment.workers for assignment in plan) == 4
