@@ -91,6 +91,11 @@ class Observation:
     since: float = 0.0
     """When this state began, as far as the objects tell."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop while pods of it may still run."""
+        return self.state is State.PENDING and self.reason is not None and self.failure is None
+
 
 def observe(
     job_uid: str,

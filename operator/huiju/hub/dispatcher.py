@@ -123,6 +123,7 @@ class Dispatcher:
             self._metrics.refused(wait.reason)
             self._hooks.waiting(wait.job.uid)
         for preemption in outcome.preempted:
+            self._metrics.preempted(preemption.ground)
             self._hooks.preempt(preemption)
         self._arm(now)
         return outcome

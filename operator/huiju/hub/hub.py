@@ -62,7 +62,7 @@ class Hub:
         self.hub_id = hub_id
         self.client = client
         self.metrics = metrics
-        self.core = Core()
+        self.core = Core(settings.policy)
         self.waits = Waits(settings)
         self.sites = Sites()
         self._recorder = EventRecorder(self._post_event, dropped=metrics.event_dropped)

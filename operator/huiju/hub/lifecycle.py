@@ -263,6 +263,9 @@ def _requeue(
     now: float,
     settings: HubSettings,
 ) -> Plan:
+    if reason is Reason.PREEMPTED:
+        # Nothing failed: it waits at its old place, without back-off, and nothing is counted.
+        return Plan(transitions.vacated(status, reason, message, now))
     failure = kind_of(reason)
     return Plan(transitions.attempt_failed(status, failure, reason, message, now, settings))
 

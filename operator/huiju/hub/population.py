@@ -96,6 +96,10 @@ class Population:
         )
         site.reserve(kept)
 
+    def stopping(self, uid: str) -> None:
+        """The job was told to stop and its last pods are ending."""
+        self._core.told_to_stop(uid)
+
     def deciding(self, uid: str) -> bool:
         """Whether a decision on this job is on its way: what is known of it may be old."""
         return uid in self._deciding

@@ -111,6 +111,9 @@ class Reconciler:
         if stop is not None and plan.action is Action.NONE and _live(seen.observed):
             plan = Plan(plan.status, Action.STOP, *stop)
         await self._carry_out(job, plan, now)
+        if seen.observed is not None and seen.observed.stopping:
+            # Also after a restart nobody else is stopped for room that is coming free.
+            self._population.stopping(uid)
 
     async def _carry_out(self, job: JobObject, plan: Plan, now: float) -> None:
         uid = job.metadata.uid

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from huiju.api.meta import GROUP
+from huiju.scheduling.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class HubSettings:
     orphan_mass: int = 10
     """More seeming orphans than this, and more than `orphan_mass_share` of all, stop removal."""
     orphan_mass_share: float = 0.5
+    policy: Policy = field(default_factory=Policy)
+    """What the scheduler weighs."""
     resync: float = 300.0
     """Every job is looked at again after so many seconds, whatever happened."""
     bind: str = "127.0.0.1"

@@ -91,13 +91,11 @@ def waiting(status: JobStatus, reason: str, message: str, now: float) -> JobStat
             status, ACCEPTED, True, Reason.ACCEPTED, "The job can be run as it is written.", now
         ),
     )
-    return replace(
-        accepted,
-        phase="Queued",
-        reason=reason,
-        message=message,
-        conditions=condition(accepted, PLACED, False, Reason.QUEUED, "Waits in its queue.", now),
-    )
+    conditions = accepted.conditions
+    if not any(c.type == PLACED and c.status == "False" for c in conditions):
+        # After a placement this condition goes on to say what ended it.
+        conditions = condition(accepted, PLACED, False, Reason.QUEUED, "Waits in its queue.", now)
+    return replace(accepted, phase="Queued", reason=reason, message=message, conditions=conditions)
 
 
 def placed(status: JobStatus, placement: PlacementStatus, message: str, now: float) -> JobStatus:

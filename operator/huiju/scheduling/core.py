@@ -54,6 +54,12 @@ class Core:
         """A job holds no placement any more; unknown uids are ignored."""
         self._world.drop_placed(uid)
 
+    def told_to_stop(self, uid: str) -> None:
+        """A placed job is being stopped by whoever; its room comes free soon."""
+        placed = self._world.placed.get(uid)
+        if placed is not None and uid not in self._world.stopping:
+            self._world.stop(placed, "")
+
     @property
     def wakes_at(self) -> float:
         """When time alone makes another cycle worth while (seconds since the epoch, or inf)."""

@@ -27,7 +27,7 @@ from huiju.scheduling.model import (
 from huiju.scheduling.order import JobClass, Leaf, turns
 from huiju.scheduling.refusal import NO_HOLDS, Holds
 from huiju.scheduling.score import Scorer, Wish
-from huiju.scheduling.share import Share
+from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.summary import main_reason, message_of
 from huiju.scheduling.world import World
 
@@ -59,7 +59,7 @@ class Cycle:
         for state in world.centers.values():
             state.release_holds()
         lines = self._lines()
-        self._starving(lines)
+        self._first(lines)
         branch = turns(lines)
         while branch:
             leaf = branch.leaf()
@@ -107,14 +107,19 @@ class Cycle:
         known = found.key.fitter.hopeless
         return known is not None and known[0] == self.world.growth and found.reason == known[1]
 
-    def _starving(self, lines: dict[str, tuple[Share, list[JobClass]]]) -> None:
-        """Heads that have waited very long get their nodes before anybody's turn."""
+    def _first(self, lines: dict[str, tuple[Share, list[JobClass]]]) -> None:
+        """Some heads get their nodes before anybody's turn.
+
+        Those that have waited very long, and those of queues for whose jobs others were stopped:
+        what a victim gave up is for whom it was stopped, or who is ahead of that one by now.
+        """
+        claimed = {self.world.jobs[uid].queue for uid in self.world.claims}
         heads = sorted(
             (head.head(), share, head)
             for share, head in (
                 (share, min(classes, key=JobClass.head)) for share, classes in lines.values()
             )
-            if self.heads.waited(head) >= self.world.policy.starving
+            if self.heads.waited(head) >= self.world.policy.starving or share.queue.name in claimed
         )
         for _, share, head in heads:
             if self._over(share, 0) is None:
@@ -215,16 +220,16 @@ class Cycle:
         above = tree.ceiling(share, gflops)
         if above is not None:
             return reasons.QUEUE_CEILING, (
-                f"queue {above.queue.name!r} holds {above.usage} GFLOPS,"
-                f" the job needs {gflops} more, the ceiling is {above.queue.ceiling}"
+                f"queue {above.queue.name!r} holds {tflops(above.usage)} TFLOPS, the job needs"
+                f" {tflops(gflops)} more, the ceiling is {tflops(above.queue.ceiling or 0)}"
             )
         kept = tree.unlent(share)
         if kept and tree.borrows(share, gflops):
             free = total_free(self.world.centers.values())
             if free - gflops < kept:
                 return reasons.QUEUE_OVER_SHARE, (
-                    f"{free} GFLOPS are free, other queues keep {kept} of their guarantees,"
-                    f" the job would borrow {gflops}"
+                    f"{tflops(free)} TFLOPS are free, other queues keep {tflops(kept)} of their"
+                    f" guarantees, the job would borrow {tflops(gflops)}"
                 )
         return None
 

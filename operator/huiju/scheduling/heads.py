@@ -11,12 +11,12 @@ from math import inf
 
 from huiju.scheduling import reasons
 from huiju.scheduling.capacity import Hold
-from huiju.scheduling.model import Preempt
+from huiju.scheduling.model import Job, Placed, Preempt
 from huiju.scheduling.order import JobClass
-from huiju.scheduling.preempt import Claim, choose
+from huiju.scheduling.preempt import Choice, Claim, choose, loss
 from huiju.scheduling.reserve import Forecast, forecast, rooms
 from huiju.scheduling.score import Scorer
-from huiju.scheduling.share import Share
+from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.world import World
 
 
@@ -81,12 +81,26 @@ class Heads:
             # Some may have run too briefly to be stopped yet.
             self.wakes = min(self.wakes, self.now + policy.soon)
             return
-        for victim in choice.victims:
-            same = victim.job.queue == job.queue
-            ground = "has higher priority" if same else f"is owed to queue {job.queue!r}"
-            message = f"makes room in {victim.center} for {job.name}, which {ground}"
-            self.preempted.append(Preempt(victim, reasons.PREEMPTED, message, job.uid))
-            world.stop(victim, job.uid)
+        told = [self._told(victim, choice, job) for victim in choice.victims]
+        self.preempted += told
+        for preemption in told:
+            world.stop(preemption.victim, job.uid)
+
+    def _told(self, victim: Placed, choice: Choice, job: Job) -> Preempt:
+        """What a victim is told: for whom it stops, on what ground, and what that loses."""
+        creditor, queue = choice.creditor, victim.job.queue
+        if queue == job.queue or creditor is None:
+            ground = "priority"
+            why = f"priority {job.priority} goes before {victim.job.priority} in queue {queue!r}"
+        else:
+            ground = "guarantee"
+            debtor = self.world.tree.share(queue)
+            why = f"{_held(creditor)}, {_held(debtor) if debtor else f'queue {queue!r} is gone'}"
+        message = (
+            f"Makes room in {victim.center} for {job.name}: {why}."
+            f" Loses at most {loss(victim, self.now):.0f} accelerator-seconds of work."
+        )
+        return Preempt(victim, reasons.PREEMPTED, message, job.uid, ground)
 
     def forecast(self, found: JobClass, share: Share, *, held: bool = False) -> Forecast | None:
         """When and where the class's head could start; `held` counts in what is kept for others."""
@@ -100,3 +114,8 @@ class Heads:
             share.home,
             held=held,
         )
+
+
+def _held(share: Share) -> str:
+    held, owed = tflops(share.usage), tflops(share.queue.guarantee)
+    return f"queue {share.queue.name!r} holds {held} of {owed} guaranteed TFLOPS"

@@ -328,6 +328,8 @@ class Preempt:
     message: str
     beneficiary: str
     """uid of the job that gets the room."""
+    ground: str = ""
+    """`guarantee` or `priority`: what the beneficiary's claim rests on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Choice:
     center: str
     loss: float
     victims: tuple[Placed, ...]
+    creditor: Share | None = None
+    """The queue whose guarantee covers the claim, if one does."""
 
 
 def owed(share: Share, gflops: int) -> Share | None:
@@ -74,7 +76,7 @@ def choose(
         victims = _least(room, allowed, claim, tree)
         if victims is None:
             continue
-        found = Choice(name, sum(loss(v, claim.now) for v in victims), victims)
+        found = Choice(name, sum(loss(v, claim.now) for v in victims), victims, creditor)
         if best is None or _rank(found, claim) < _rank(best, claim):
             best = found
     return best

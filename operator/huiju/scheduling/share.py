@@ -17,6 +17,11 @@ Fault = tuple[str, str]
 """Reason and message."""
 
 
+def tflops(gflops: int) -> str:
+    """An amount for a message, in the unit that users write: `2400` or `0.5`."""
+    return f"{gflops / 1000:.3f}".rstrip("0").rstrip(".")
+
+
 @dataclass(slots=True, eq=False)
 class Share:
     """One queue in the tree."""

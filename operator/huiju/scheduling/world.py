@@ -68,7 +68,9 @@ class World:
         self.placed_in: dict[str, dict[str, Placed]] = {}
         self._priorities: dict[str, Counter[int]] = {}
         self.stopping: dict[str, str] = {}
-        """Placed jobs that were told to stop, and for whom."""
+        """Placed jobs that were told to stop, and for whom (empty if not known)."""
+        self.claims: set[str] = set()
+        """Waiting jobs for which others were told to stop."""
         self.now = 0.0
         """The latest time that a cycle ran at."""
         self.changed = True
@@ -195,6 +197,7 @@ class World:
         """A job waits no longer."""
         job = self.jobs.pop(uid, None)
         found = self._class_of.pop(uid, None)
+        self.claims.discard(uid)
         if job is None or found is None:
             return
         self.changed = True
@@ -252,6 +255,8 @@ class World:
     def stop(self, placed: Placed, beneficiary: str) -> None:
         """A placed job was told to stop; from now on it is expected to end at any moment."""
         self.stopping[placed.job.uid] = beneficiary
+        if beneficiary in self.jobs:
+            self.claims.add(beneficiary)
         self._ends.pop(placed.center, None)
 
     def drop_placed(self, uid: str) -> None:

@@ -85,6 +85,11 @@ class HubMetrics:
         self._placed = self._counter("placements", "Placements decided.")
         self._failed = self._counter("cycle_failures", "Cycles that ended in an internal error.")
         self._waits = self._counter("waits", "Times that a job began to wait, by reason.", "reason")
+        self._preempted = self._counter(
+            "preemptions",
+            "Jobs told to stop for another, by ground (guarantee, priority).",
+            "ground",
+        )
         self._dropped = self._counter("events_dropped", "Events not sent because of too many.")
         self._jobs = self._gauge("jobs", "Jobs by queue and state.", "queue", "state")
         self._usage = self._gauge("queue_tflops", "Dense BF16 TFLOPS held, by queue.", "queue")
@@ -121,6 +126,10 @@ class HubMetrics:
     def refused(self, reason: str) -> None:
         """A job began to wait for this reason."""
         self._waits.labels(reason).inc()
+
+    def preempted(self, ground: str) -> None:
+        """A job was told to stop for another on this ground."""
+        self._preempted.labels(ground).inc()
 
     def event_dropped(self) -> None:
         """An event was not sent."""

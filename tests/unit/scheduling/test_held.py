@@ -198,7 +198,10 @@ def test_a_lender_gets_back_what_it_is_owed_at_the_least_loss() -> None:
     assert stopped(outcome) == ["half", "young"]
     preemption = outcome.preempted[0]
     assert (preemption.reason, preemption.beneficiary) == ("Preempted", "mine")
-    assert "owed to queue 'lender'" in preemption.message
+    assert preemption.ground == "guarantee"
+    assert "queue 'lender' holds 0 of 8 guaranteed TFLOPS" in preemption.message
+    assert "queue 'q' holds 16 of 4 guaranteed TFLOPS" in preemption.message
+    assert "Loses at most 4400 accelerator-seconds" in preemption.message
 
 
 def test_nobody_else_takes_the_room_and_nobody_is_stopped_twice() -> None:
@@ -215,6 +218,32 @@ def test_nobody_else_takes_the_room_and_nobody_is_stopped_twice() -> None:
     outcome = made.cycle(2002.0)
     assert uids(outcome) == ["mine"]
     assert outcome.preempted == ()
+
+
+def test_the_room_is_for_whom_it_was_made_whosever_turn_it_is() -> None:
+    low = running("low", "n0", 8, priority=1)
+    made = world(low, nodes=1, queues=(Queue("q"), Queue("idle")))
+    made.set_job(job("high", 8, priority=5, submitted=900.0))
+    assert stopped(made.cycle(2000.0)) == ["low"]
+    made.set_job(job("thief", 4, queue="idle", submitted=0.0))
+    made.set_placed(running("more", "elsewhere", 8))  # its queue now holds more than the thief's
+    made.drop_placed("low")
+    made.set_job(job("low", 8, priority=1))
+    made.set_center(Center("east", (bucket(["n0"]),)))
+    outcome = made.cycle(2001.0)
+    assert uids(outcome) == ["high"]
+    told = made.explain("thief", 2001.0)
+    assert told is not None
+    assert told.reason == "ReservedForOther"
+
+
+def test_who_is_stopping_already_frees_its_room_without_another_victim() -> None:
+    first, second = running("a", "n0", 8), running("b", "n1", 8, started=500.0)
+    made = world(first, second, queues=OWED)
+    made.told_to_stop("a")  # as after a restart of the hub
+    made.told_to_stop("unknown")
+    made.set_job(job("mine", 8, queue="lender"))
+    assert stopped(made.cycle(2000.0)) == []
 
 
 def test_no_victim_comes_out_of_a_guarantee() -> None:
@@ -258,7 +287,8 @@ def test_higher_priority_stops_lower_in_its_own_queue_only() -> None:
     made.set_job(job("high", 8, priority=5))
     outcome = made.cycle(2001.0)
     assert stopped(outcome) == ["low"]
-    assert "higher priority" in outcome.preempted[0].message
+    assert outcome.preempted[0].ground == "priority"
+    assert "priority 5 goes before 1 in queue 'q'" in outcome.preempted[0].message
 
 
 def test_preemption_can_be_switched_off() -> None:

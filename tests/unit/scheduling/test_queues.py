@@ -93,7 +93,7 @@ def test_a_ceiling_holds_for_the_sum_below_it() -> None:
     assert len([p for p in outcome.placed if p.job.queue == "y"]) == 12
     wait = outcome.waiting[0]
     assert wait.reason == "QueueCeiling"
-    assert "'x' holds 10000 GFLOPS" in wait.message
+    assert "'x' holds 10 TFLOPS" in wait.message
     assert "ceiling is 10000" in wait.message
 
 
