@@ -114,10 +114,12 @@ NOWHERE = [{"model": "nvidia-v100-sxm2-32g", "perWorker": 1}]
 # --- submitting and watching --------------------------------------------------------------------
 
 
-async def submit(bench: Bench, name: str) -> None:
+async def submit(bench: Bench, name: str, **spec: Any) -> None:
     """Create one job and note when the call began."""
+    body = manifest(name, ALTERNATIVES)
+    body["spec"] |= spec
     bench.times.submitted[name] = time.perf_counter()
-    await bench.client.create(CROSS_REGION_JOBS, manifest(name, ALTERNATIVES), NAMESPACE)
+    await bench.client.create(CROSS_REGION_JOBS, body, NAMESPACE)
 
 
 async def closed_loop(work: Callable[[str], Awaitable[None]], names: list[str]) -> None:
@@ -421,9 +423,16 @@ async def ready_nodes(client: Client, kind: str, count: int) -> None:
 
 
 async def warm_up(bench: Bench) -> None:
-    """Wait until the hub dispatches at all, then a few jobs that are not measured."""
-    names = [f"warm-{n:03d}" for n in range(20)]
-    await closed_loop(lambda name: submit(bench, name), names)
+    """Wait until the hub dispatches at all, then a few jobs that are not measured.
+
+    Each center gets some: its first job of a namespace makes that namespace, once.
+    """
+    names = [f"warm-{center}-{n}" for n in range(7) for center in CENTERS]
+
+    async def warm(name: str) -> None:
+        await submit(bench, name, placement={"centers": [name.split("-")[1]]})
+
+    await closed_loop(warm, names)
     try:
         await all_seen(names, bench.times.placed, bench.times.created, seconds=60)
     except TimeoutError:
