@@ -7,6 +7,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 CENTERS ?= 3
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The image: its name, its architecture, the Python of its base, and the base where it is not the
+# one that the Dockerfile names.
+IMAGE ?= huiju/huiju:$(VERSION)
+ARCH ?= $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
+IMAGE_PYTHON ?= 3.11
+BASE ?=
+WHEELS := dist/wheels/$(ARCH)
+MACHINE := $(subst arm64,aarch64,$(subst amd64,x86_64,$(ARCH)))
+PIP_DOWNLOAD = $(BIN)/python -m pip --disable-pip-version-check download --quiet --no-deps \
+  --require-hashes --only-binary=:all: --python-version $(IMAGE_PYTHON) --implementation cp \
+  $(foreach tag,manylinux_2_34 manylinux_2_31 manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(tag)_$(MACHINE))
 
 .DEFAULT_GOAL := help
 
@@ -44,12 +56,14 @@ check: $(STAMP) ## Format, lint, types, layer contracts, generated files (under 
 	$(BIN)/python -m huiju.api.reference --check
 	$(BIN)/python -m huiju.api.lint
 	$(BIN)/python -m huiju.cli.reference --check
+	$(BIN)/python -m helm.generate --check
 
 .PHONY: crds
-crds: $(STAMP) ## Generate the CRDs and the reference pages from the code
+crds: $(STAMP) ## Generate CRDs, reference pages and parts of the charts from the code
 	$(BIN)/python -m huiju.api.crd --write
 	$(BIN)/python -m huiju.api.reference --write
 	$(BIN)/python -m huiju.cli.reference --write
+	$(BIN)/python -m helm.generate --write
 
 .PHONY: test
 test: $(STAMP) tools ## Set up everything and pass all tests
@@ -74,6 +88,21 @@ bench: bench-dispatch ## All benchmarks
 bench-dispatch: $(STAMP) tools ## Jobs dispatched per second, latencies, cost per job
 	$(BIN)/python -m tests.perf.bench_dispatch $(BENCH_ARGS)
 
+.PHONY: wheels
+wheels: $(STAMP) ## Collect what the image is made of into dist/wheels/ARCH (ARCH=arm64 for the other)
+	rm -rf $(WHEELS)
+	mkdir -p $(WHEELS)
+	$(PIP_DOWNLOAD) -d $(WHEELS) -r requirements/base.txt
+	$(PIP_DOWNLOAD) -d $(WHEELS) -r requirements/image.txt
+	mv $(WHEELS)/pip-*.whl $(WHEELS)/pip.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w $(WHEELS) .
+
+.PHONY: image
+image: ## Build the image from the collected wheels, without network (BASE, IMAGE, ARCH)
+	@test -s $(WHEELS)/pip.whl || { echo "$(WHEELS) is empty; run \`make wheels ARCH=$(ARCH)\` where a package index is reached and bring the folder here"; exit 1; }
+	docker build --network none --platform linux/$(ARCH) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --build-arg ARCH=$(ARCH) --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
 .PHONY: lock
 lock: $(STAMP) ## Renew the pinned dependencies
 	$(PYTHON) -m pip install --quiet uv
@@ -82,4 +111,4 @@ lock: $(STAMP) ## Renew the pinned dependencies
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches (not the lab's programs)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
