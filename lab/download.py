@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.programs import ETCD, KUBERNETES, KWOK
+from lab.programs import ETCD, HELM, KUBERNETES, KWOK
 from lab.progress import Progress, minutes
 
 _REACH_SECONDS: Final = 4.0
 _READ_SECONDS: Final = 30.0
 _ETCD: Final = f"https://github.com/etcd-io/etcd/releases/download/v{ETCD}"
+_HELM: Final = "https://get.helm.sh"
 _KUBERNETES: Final = f"https://dl.k8s.io/release/v{KUBERNETES}/bin"
 _KWOK: Final = f"https://github.com/kubernetes-sigs/kwok/releases/download/v{KWOK}"
 
@@ -72,6 +73,10 @@ def _release(name: str) -> _Release | None:
     if name in ("kwok", "kwokctl"):
         url = f"{_KWOK}/{name}-{system}-{machine}"
         return _Release(url, f"{url}.sha256")
+    if name == "helm":
+        archive = f"helm-v{HELM}-{system}-{machine}.tar.gz"
+        url = f"{_HELM}/{archive}"
+        return _Release(url, f"{url}.sha256sum", f"{system}-{machine}/helm")
     if system != "linux" and name != "kubectl":  # servers are released for Linux only
         return None
     url = f"{_KUBERNETES}/{system}/{machine}/{name}"

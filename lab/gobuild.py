@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.programs import ETCD, KUBERNETES, KWOK, ProgramsMissing
+from lab.programs import ETCD, HELM, KUBERNETES, KWOK, ProgramsMissing
 from lab.progress import Progress, minutes
 
 _STAGING: Final = re.compile(r"^\s*(k8s\.io/[a-z-]+) => \./staging", re.M)
@@ -88,6 +88,14 @@ def _recipes() -> tuple[_Recipe, ...]:
             "",
             60.0,
             lambda _: f"require go.etcd.io/etcd/server/v3 v{ETCD}\n",
+        ),
+        _Recipe(
+            "Helm",
+            "helm",
+            {"helm": "helm.sh/helm/v4/cmd/helm"},
+            f"-X helm.sh/helm/v4/internal/version.version=v{HELM}",
+            180.0,
+            lambda _: f"require helm.sh/helm/v4 v{HELM}\n",
         ),
         _Recipe(
             "Kubernetes",

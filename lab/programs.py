@@ -23,6 +23,7 @@ from lab.progress import Progress, minutes
 KUBERNETES: Final = "1.37.2"
 ETCD: Final = "3.7.3"
 KWOK: Final = "0.8.0"
+HELM: Final = "4.3.1"
 
 VERSIONS: Final[dict[str, str]] = {
     "etcd": ETCD,
@@ -32,11 +33,14 @@ VERSIONS: Final[dict[str, str]] = {
     "kubectl": KUBERNETES,
     "kwok": KWOK,
     "kwokctl": KWOK,
+    "helm": HELM,
 }
 """Every program of the lab and the version that it must say."""
 
 _GIVEN: Final = "HUIJU_LAB_BIN"
 _STAMP: Final = "versions.json"
+_ASKED: Final = {"kubectl": ("version", "--client"), "helm": ("version", "--short")}
+"""How the programs without a `--version` say theirs."""
 _NUMBER: Final = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -66,7 +70,7 @@ def lab_home() -> Path:
 def find_programs(progress: Progress | None = None) -> Programs:
     """Return the programs, fetching or building what is missing; raises ProgramsMissing.
 
-    Building takes about eleven minutes on two cores, once; other processes wait meanwhile.
+    Building takes about fourteen minutes on two cores, once; other processes wait meanwhile.
     """
     progress = progress or Progress()
     given = os.environ.get(_GIVEN)
@@ -85,7 +89,7 @@ def find_programs(progress: Progress | None = None) -> Programs:
 
 def said_version(path: Path) -> str | None:
     """The version that a program says itself, as `1.2.3`; None where it says none."""
-    option = ["version", "--client"] if path.name == "kubectl" else ["--version"]
+    option = _ASKED.get(path.name, ("--version",))
     try:
         answer = subprocess.run([path, *option], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

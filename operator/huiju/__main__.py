@@ -40,6 +40,12 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--health-port", type=int, default=8081, help="port of health and metrics")
     parser.add_argument("--view-bind", default="127.0.0.1", help="address of the view API")
     parser.add_argument("--view-port", type=int, default=0, help="port of the view API, 0 for none")
+    parser.add_argument(
+        "--view-advertise",
+        default="",
+        metavar="ADDRESS",
+        help="this pod's address: the Service huiju-view leads to it while this hub leads",
+    )
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
@@ -67,6 +73,7 @@ def _hub(arguments: argparse.Namespace) -> int:
         health_port=arguments.health_port,
         view_bind=arguments.view_bind,
         view_port=arguments.view_port,
+        view_advertise=arguments.view_advertise,
     )
 
     def credentials() -> Credentials:
@@ -94,7 +101,12 @@ def _extras(settings: HubSettings) -> list[Extra]:
         await serve_view(
             View(hub),
             hub.client,
-            ViewSettings(settings.view_bind, settings.view_port, settings.namespace),
+            ViewSettings(
+                bind=settings.view_bind,
+                port=settings.view_port,
+                namespace=settings.namespace,
+                advertise=settings.view_advertise,
+            ),
         )
 
     return [view]

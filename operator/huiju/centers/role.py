@@ -26,14 +26,15 @@ class RoleRule:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+    names: tuple[str, ...] = ()
+    """The only objects that it is about; empty for all."""
 
     def manifest(self) -> dict[str, Any]:
         """The rule as RBAC writes it."""
-        return {
-            "apiGroups": [self.group],
-            "resources": list(self.resources),
-            "verbs": list(self.verbs),
-        }
+        rule: dict[str, Any] = {"apiGroups": [self.group], "resources": list(self.resources)}
+        if self.names:
+            rule["resourceNames"] = list(self.names)
+        return rule | {"verbs": list(self.verbs)}
 
 
 RULES: Final = (

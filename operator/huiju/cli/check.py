@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -20,11 +20,14 @@ from huiju.cli.session import Session
 from huiju.cli.table import condition, dig
 
 OLDEST: Final = (1, 32)
+_PATIENCE: Final = 60.0
+"""Seconds that `--installation` waits for each part of the hub."""
 KINDS: Final = ("computecenters", "computequeues", "crossregionjobs")
 EXAMPLES = """\
 examples:
   kubectl huiju check                  may I work here, and is everything there?
-  kubectl huiju check -n team-a        the same for another namespace"""
+  kubectl huiju check -n team-a        the same for another namespace
+  kubectl huiju check --installation   only what Helm has installed: no centers, queues, rights"""
 
 
 class Verdict(StrEnum):
@@ -62,6 +65,11 @@ def fault(text: str, cure: str) -> Finding:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.epilog = EXAMPLES
+    parser.add_argument(
+        "--installation",
+        action="store_true",
+        help="only kinds, hub and view API; waits up to a minute for the hub",
+    )
 
 
 def run(session: Session) -> int:
@@ -91,11 +99,25 @@ def _all(session: Session) -> Iterator[Finding]:
     yield installed
     if installed.verdict is Verdict.FAULT:
         return
+    if session.flags.installation:
+        yield _patiently(session, _hub)
+        yield _patiently(session, _view)
+        return
     yield from _permissions(session)
     yield _hub(session)
     yield _view(session)
     yield from _centers(session)
     yield _queues(session)
+
+
+def _patiently(session: Session, look: Callable[[Session], Finding]) -> Finding:
+    """What is found once it is good, or when patience ends: right after an installation."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        finding = look(session)
+        if finding.verdict is not Verdict.FAULT or time.monotonic() >= deadline:
+            return finding
+        time.sleep(1)
 
 
 def _server(session: Session) -> Finding:

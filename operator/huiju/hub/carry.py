@@ -15,8 +15,9 @@ from huiju.api.reasons import Reason
 from huiju.centers.carried import CONFIG_MAP, NOTHING, SECRET, Carried, CarriedObject, Kind
 from huiju.centers.jobview import JobView
 from huiju.centers.refusals import RenderRefused
+from huiju.hub.role import ACCOUNT, CARRY_ROLE
 from huiju.kube.client import Client
-from huiju.kube.errors import NotFound
+from huiju.kube.errors import Forbidden, NotFound
 from huiju.kube.resources import CONFIG_MAPS, SECRETS, Resource
 
 _RESOURCES: Final[dict[str, Resource]] = {CONFIG_MAP: CONFIG_MAPS, SECRET: SECRETS}
@@ -81,6 +82,13 @@ async def _read(client: Client, kind: Kind, name: str, namespace: str, field: st
             Reason.CARRIED_OBJECT_MISSING,
             f"{field}: there is no {kind} {name!r} in namespace {namespace!r} on the hub;"
             " create it, or take it out of the job",
+        ) from None
+    except Forbidden:
+        raise RenderRefused(
+            Reason.CARRIED_OBJECT_MISSING,
+            f"{field}: the hub may not read {kind} {name!r} in namespace {namespace!r}; grant it"
+            f" with `kubectl create rolebinding {CARRY_ROLE} -n {namespace}"
+            f" --clusterrole={CARRY_ROLE} --serviceaccount=huiju-system:{ACCOUNT}`",
         ) from None
     if source.type in _BOUND_TO_CLUSTER:
         raise RenderRefused(

@@ -73,6 +73,8 @@ class HubSettings:
     view_bind: str = "127.0.0.1"
     view_port: int = 0
     """Port of the view API; 0 turns it off."""
+    view_advertise: str = ""
+    """Address of this process inside the hub's cluster; the view API's Service leads there."""
 
 
 ANNOTATION_ALLOW_ORPHAN_REMOVAL = f"{GROUP}/allow-orphan-removal"

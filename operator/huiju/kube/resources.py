@@ -74,6 +74,7 @@ PERSISTENT_VOLUME_CLAIMS: Final = Resource(
 )
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event", True)
 CORE_EVENTS: Final = Resource("", "v1", "events", "Event", True)
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", True)
 JOBS: Final = Resource("batch", "v1", "jobs", "Job", True)
 RESOURCE_SLICES: Final = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)

@@ -22,6 +22,7 @@ from huiju.kube.resources import API_SERVICES, SERVICES
 from huiju.web.access import Access
 from huiju.web.callers import FrontProxy, FrontProxyMissing, read_front_proxy, server_context
 from huiju.web.discovery import GROUP, VERSION
+from huiju.web.endpoint import Address, lead_to
 from huiju.web.serving import Serving, load_or_issue
 from huiju.web.view import HubView, ViewApi
 
@@ -40,6 +41,8 @@ class ViewSettings:
     service: str = "huiju-view"
     """Service that leads to this server; made only where `bind` is this machine alone."""
     service_port: int = 443
+    advertise: str = ""
+    """Address of this pod; the Service selects no pods and leads there: only a leader serves."""
     secret: str = "huiju-view-serving"  # noqa: S105  the Secret's name
     refresh: float = 30.0
     """Seconds between two looks at certificate, front proxy and registration."""
@@ -62,8 +65,7 @@ class ViewSettings:
 async def serve_view(view: HubView, client: Client, settings: ViewSettings) -> None:
     """Serve until cancelled; `client` is the hub's own.
 
-    It needs to read ConfigMap `extension-apiserver-authentication` in kube-system, to create
-    SubjectAccessReviews, and to get, create and change its own Secret and APIService.
+    `hub/role.py` names the rights that it needs.
     """
     server = _Server(view, client, settings)
     try:
@@ -196,6 +198,9 @@ async def register(client: Client, settings: ViewSettings, ca_pem: bytes) -> Non
     """Tell the API server where the group is served; writes only what differs."""
     if settings.local:
         await _ensure_local_service(client, settings)
+    elif settings.advertise:
+        here = Address(settings.advertise, settings.port)
+        await lead_to(client, settings.service, settings.namespace, here)
     wanted = api_service(settings, ca_pem)
     try:
         found = await client.get(API_SERVICES, API_SERVICE)

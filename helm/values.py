@@ -1,0 +1,199 @@
+"""What may be set in the values of the two charts: names, types, defaults and what each is for.
+
+Decides the interface of the charts and nothing of their objects. `values.yaml`,
+`values.schema.json` and the tables of the READMEs are generated from here, so an unknown or
+misspelled value is refused by Helm with its name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Labels = dict[str, str]
+Free = dict[str, Any]
+"""Handed on to Kubernetes, whose own schema judges it."""
+
+
+def camel(name: str) -> str:
+    """`pod_security` as `podSecurity`."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+class Values(BaseModel):
+    """A level of values; what it does not name is refused."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=camel, validate_by_name=True)
+
+
+class Image(Values):
+    """The one image of every program."""
+
+    registry: str = Field("", description="Prefix, such as the mirror of an air-gapped site.")
+    repository: str = Field("huiju/huiju", min_length=1, description="Name in the registry.")
+    tag: str = Field("", description="Tag; the chart's appVersion where empty.")
+    digest: str = Field(
+        "",
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        description="`sha256:…`; where given it is pulled, whatever the tag.",
+    )
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When the kubelet pulls it."
+    )
+    pull_secrets: list[str] = Field([], description="Names of Secrets with pull credentials.")
+
+
+class Crds(Values):
+    """The kinds of Huiju."""
+
+    enabled: bool = Field(True, description="Install them; off where `crds/` was applied by hand.")
+    keep: bool = Field(True, description="Keep them, and with them every job, on uninstall.")
+
+
+class Amounts(Values):
+    """Amounts of one container."""
+
+    cpu: Quantity | None = Field(None, description="CPU; none where null.")
+    memory: Quantity | None = Field(None, description="Memory; none where null.")
+
+
+class Resources(Values):
+    """What the hub asks for and may take."""
+
+    requests: Amounts = Field(Amounts(cpu="100m", memory="256Mi"), description="Asked for.")
+    limits: Amounts = Field(Amounts(memory="1Gi"), description="At most.")
+
+
+class Log(Values):
+    """What the hub prints."""
+
+    format: Literal["text", "json"] = Field("json", description="One line of text, or JSON.")
+    level: Literal["debug", "info", "warning"] = Field("info", description="Least level.")
+
+
+class View(Values):
+    """The aggregated API that answers `kubectl huiju why`, `logs` and `whatif`."""
+
+    enabled: bool = Field(True, description="Serve and register `view.huiju.dev`.")
+    port: Port = Field(8443, description="Port of the pod; API servers must reach it.")
+
+
+class Carry(Values):
+    """Whose ConfigMaps and Secrets may travel with a job."""
+
+    namespaces: list[str] = Field(
+        [],
+        description="Namespaces where the hub may read, by name, what a job carries. The owner of"
+        " another one can grant it any time by binding ClusterRole `huiju-carry` there.",
+    )
+
+
+class Roles(Values):
+    """Roles for people."""
+
+    aggregate: bool = Field(
+        True, description="Add the rights on jobs to Kubernetes' own view, edit and admin roles."
+    )
+
+
+class Disruption(Values):
+    """How many hubs a drain may take at once."""
+
+    enabled: bool = Field(True, description="Make the budget where there are several replicas.")
+
+
+class Peers(Values):
+    """Who may speak with the hub."""
+
+    enabled: bool = Field(True, description="Make a NetworkPolicy for the hub's pods.")
+    metrics_from: list[Free] = Field(
+        [], description="NetworkPolicyPeers that may scrape metrics; everybody where empty."
+    )
+    view_from: list[Free] = Field(
+        [],
+        description="NetworkPolicyPeers (of type ipBlock: API servers are no pods) that may reach"
+        " the view API; everybody where empty, since callers prove themselves by certificate.",
+    )
+    api_servers: list[str] = Field(
+        [], description="CIDRs of the API servers of the hub and its push centers; any if empty."
+    )
+    api_ports: list[Port] = Field([443, 6443], description="Their ports.")
+
+
+class ServiceMonitor(Values):
+    """For the Prometheus operator."""
+
+    enabled: bool = Field(False, description="Make a ServiceMonitor; needs its CRD.")
+    labels: Labels = Field({}, description="More labels, as your Prometheus selects by.")
+    interval: str = Field("30s", pattern=r"^[0-9]+(ms|s|m)$", description="Time between scrapes.")
+
+
+class Rules(Values):
+    """Alerts for the Prometheus operator."""
+
+    enabled: bool = Field(False, description="Make a PrometheusRule; needs its CRD.")
+    labels: Labels = Field({}, description="More labels, as your Prometheus selects by.")
+
+
+class Dashboards(Values):
+    """Dashboards for Grafana's sidecar."""
+
+    enabled: bool = Field(False, description="Make a ConfigMap of the dashboards.")
+    labels: Labels = Field({"grafana_dashboard": "1"}, description="What the sidecar looks for.")
+
+
+class Hub(Values):
+    """Values of the chart `huiju`."""
+
+    image: Image = Field(Image(), description="The image.")
+    replicas: int = Field(2, ge=1, le=5, description="Hubs; one leads, the others stand by.")
+    crds: Crds = Field(Crds(), description="The CustomResourceDefinitions.")
+    resources: Resources = Field(Resources(), description="Resources of a hub.")
+    log: Log = Field(Log(), description="Logging.")
+    health_port: Port = Field(8081, description="Port of health pages and metrics.")
+    view: View = Field(View(), description="The view API.")
+    carry: Carry = Field(Carry(), description="What may travel with jobs.")
+    roles: Roles = Field(Roles(), description="Roles for people.")
+    disruption_budget: Disruption = Field(Disruption(), description="PodDisruptionBudget.")
+    network_policy: Peers = Field(Peers(), description="NetworkPolicy.")
+    service_monitor: ServiceMonitor = Field(ServiceMonitor(), description="Scraping.")
+    prometheus_rule: Rules = Field(Rules(), description="Alerts.")
+    dashboards: Dashboards = Field(Dashboards(), description="Dashboards.")
+    priority_class_name: str = Field("", description="PriorityClass of the hub's pods.")
+    node_selector: Labels = Field({}, description="Nodes that hubs may run on.")
+    tolerations: list[Free] = Field([], description="Taints that hubs stand.")
+    pod_annotations: Labels = Field({}, description="More annotations of the pods.")
+    pod_labels: Labels = Field({}, description="More labels of the pods.")
+
+
+class Priority(Values):
+    """The class of federated pods."""
+
+    create: bool = Field(True, description="Make PriorityClass `huiju-federated`.")
+    value: int = Field(
+        -1000,
+        ge=-2147483648,
+        le=1000000000,
+        description="Below your own pods (0 where they state none), so that yours come first.",
+    )
+
+
+class TokenSecret(Values):
+    """A token without an end."""
+
+    enabled: bool = Field(
+        True,
+        description="Make Secret `huiju-hub-token`, valid until it is deleted. Off where the hub's"
+        " operator gets bounded tokens by `kubectl create token huiju-hub`.",
+    )
+
+
+class Center(Values):
+    """Values of the chart `huiju-center`."""
+
+    priority_class: Priority = Field(Priority(), description="Rank of federated pods.")
+    token_secret: TokenSecret = Field(TokenSecret(), description="Credential of the account.")

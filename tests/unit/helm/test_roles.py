@@ -1,0 +1,68 @@
+"""What the generated roles must never grant, and what the values look like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from helm.generate import CHARTS, crd_templates, permissions, schema, values_yaml
+from helm.values import Values
+from huiju.api.crd import KINDS
+from huiju.centers.role import RULES, RoleRule
+from huiju.hub import role
+from huiju.web.endpoint import Address, endpoint_slice
+
+EVERYTHING = (*role.CLUSTER, *role.OWN, *role.CARRY, *RULES)
+
+
+@pytest.mark.parametrize("rule", EVERYTHING, ids=lambda r: f"{r.group}/{','.join(r.resources)}")
+def test_the_least(rule: RoleRule) -> None:
+    assert "*" not in (rule.group, *rule.resources, *rule.verbs)
+    assert "escalate" not in rule.verbs
+    assert rule.why.endswith(".")
+    if "secrets" in rule.resources:
+        assert not {"list", "watch", "deletecollection"} & set(rule.verbs)
+    if rule.names:
+        assert not {"list", "watch", "create"} & set(rule.verbs), "names do not bound these"
+    assert rule.why in permissions()
+
+
+def test_no_secret_outside_the_own_namespace() -> None:
+    assert not any("secrets" in r.resources or "configmaps" in r.resources for r in role.CLUSTER)
+
+
+def test_users_specs_are_not_the_hubs_to_change() -> None:
+    for rule in role.CLUSTER:
+        if rule.group == "huiju.dev" and not any("/status" in r for r in rule.resources):
+            assert not {"create", "update", "patch"} & set(rule.verbs)
+
+
+@pytest.mark.parametrize("model", CHARTS.values())
+def test_values_are_strict_and_described(model: type[Values]) -> None:
+    made = json.loads(schema(model))
+    levels = [made, *made.get("$defs", {}).values()]
+    for level in levels:
+        assert level["additionalProperties"] is False
+        for name, prop in level["properties"].items():
+            nested = made["$defs"].get(prop.get("$ref", "").rpartition("/")[2], {})
+            assert prop.get("description") or nested.get("description"), name
+    assert model.model_validate(yaml.safe_load(values_yaml(model))) == model()
+
+
+def test_every_kind_is_in_the_chart() -> None:
+    made = dict(crd_templates())
+    assert len(made) == len(KINDS)
+    for text in made.values():
+        assert text.count("helm.sh/resource-policy: keep") == 1
+
+
+@pytest.mark.parametrize(("host", "family"), [("10.1.2.3", "IPv4"), ("fd00::1", "IPv6")])
+def test_the_slice_leads_to_one_address(host: str, family: str) -> None:
+    service = {"metadata": {"name": "huiju-view", "namespace": "huiju-system", "uid": "u"}}
+    made = endpoint_slice(service, Address(host, 8443))
+    assert made["addressType"] == family
+    assert made["endpoints"] == [{"addresses": [host], "conditions": {"ready": True}}]
+    assert made["metadata"]["labels"]["kubernetes.io/service-name"] == "huiju-view"
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "u"
