@@ -48,6 +48,9 @@ class Answers:
     async def whatif(self, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
         return {"job": f"{namespace}/whatif", "workers": manifest["spec"]["workers"]}
 
+    async def cordon(self, center: str) -> dict[str, Any]:
+        return {"center": center, "running": [], "waiting": []}
+
     async def logs(
         self, namespace: str, name: str, *, worker: int, follow: bool, tail: int | None
     ) -> AsyncIterator[bytes]:

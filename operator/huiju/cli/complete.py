@@ -40,6 +40,7 @@ _VALUES: Final = {
     "center_context": "contexts",
     "queue": "queues",
     "center": "centers",
+    "cordon": "centers",
 }
 _PATHS: Final = {"kubeconfig", "center_kubeconfig", "filename"}
 Candidate = tuple[str, str]

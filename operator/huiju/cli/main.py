@@ -92,7 +92,7 @@ def _run(words: list[str]) -> int:
     if flags.verb is None:
         parser.print_help()
         return OK
-    if "--" in words and flags.verb != "submit":
+    if "--" in words and flags.verb not in ("submit", "whatif"):
         parser.error(f"{flags.verb} takes no words after --")
     flags.tail_words = after
     code = VERBS[flags.verb].load(flags.verb).run(Session(flags))

@@ -45,10 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="client prints the job, server also lets the server check it",
     )
     parser.add_argument("-o", "--output", choices=("name", "json", "yaml"), help="format")
-    _configure_job(parser.add_argument_group("a job from flags"))
+    configure_job(parser.add_argument_group("a job from flags"))
 
 
-def _configure_job(group: argparse._ArgumentGroup) -> None:
+def configure_job(group: argparse._ArgumentGroup) -> None:
+    """The flags that describe a job."""
     add = group.add_argument
     add("--name", metavar="NAME", help="name of the job")
     add("--queue", metavar="NAME", help="ComputeQueue to wait in")

@@ -42,6 +42,7 @@ VERBS: Final[dict[str, Entry]] = {
     "submit": Entry("submit a job from a file or from flags"),
     "jobs": Entry("show jobs"),
     "why": Entry("say where a job stands, and what each center says to it"),
+    "whatif": Entry("say where and when a job would run, or what cordoning a center would do"),
     "logs": Entry("print what a worker of a job prints, wherever it runs"),
     "cancel": Entry("stop a job for good"),
     "suspend": Entry("stop a job and give its accelerators back"),

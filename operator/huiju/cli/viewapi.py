@@ -11,6 +11,19 @@ from huiju.kube.resources import Resource
 
 _JOBS: Final = Resource("view.huiju.dev", "v1alpha1", "crossregionjobs", "Explanation", True)
 
+_WHATIF: Final = Resource("view.huiju.dev", "v1alpha1", "whatif", "Explanation", True)
+_CENTERS: Final = Resource("view.huiju.dev", "v1alpha1", "computecenters", "CordonEffect", False)
+
+
+def whatif_path(namespace: str) -> str:
+    """Where it is asked how a job would fare."""
+    return _WHATIF.path(namespace)
+
+
+def cordon_path(center: str) -> str:
+    """Where it is read what cordoning a center would do."""
+    return _CENTERS.path(None, center, "cordon")
+
 
 def why_path(namespace: str, name: str) -> str:
     """Where a job's explanation is read."""

@@ -110,17 +110,20 @@ def _waiting(answer: Fields, now: float) -> list[str]:
         before = f"{ahead} ahead" if ahead else "next"
         shown.append(f"Position  {position} in queue {answer['queue']} ({before})")
     if answer.get("predictedStart"):
-        shown.append(f"Start     {_start(answer['predictedStart'], now)}")
+        shown.append(f"Start     expected {start(answer['predictedStart'], now)}")
         if answer.get("basis"):
             shown[-1] += f" ({answer['basis']})"
+    elif answer.get("basis"):
+        shown.append(f"Start     not known ({answer['basis']})")
     return shown
 
 
-def _start(stamp: str, now: float) -> str:
+def start(stamp: str, now: float) -> str:
+    """A time to come: `in 12m`, or `now`."""
     from datetime import datetime
 
     seconds = datetime.fromisoformat(stamp).timestamp() - now
-    return f"expected in {span(seconds)}" if seconds >= 1 else "expected now"
+    return f"in {span(seconds)}" if seconds >= 1 else "now"
 
 
 def _row(center: Fields) -> tuple[str, str, str, str]:

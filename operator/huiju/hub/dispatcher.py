@@ -117,6 +117,7 @@ class Dispatcher:
         outcome = self.core.cycle(now)
         for decision in outcome.placed:
             self._waits.drop(decision.job.uid)
+            self._metrics.waited(decision.job.queue, now - decision.job.submitted)
             self._hooks.reserve(decision)
         for wait in outcome.waiting:
             self._waits.note(wait.job.uid, wait.reason, wait.message, now)

@@ -23,6 +23,7 @@ from huiju.hub.logs import Worker, worker_logs
 from huiju.hub.objects import JobObject
 from huiju.hub.status import finished
 from huiju.kube.errors import BadRequest, Invalid, NotFound, Transient
+from huiju.scheduling.cordon import Displaced
 from huiju.scheduling.model import Explanation, Refusal, Trace
 
 Fields = dict[str, Any]
@@ -117,6 +118,25 @@ class View:
         explained = self._hub.core.whatif(job_of(job), time.time())
         return {"job": job.key, "queue": job.spec.queue, **_explained(explained)}
 
+    async def cordon(self, center: str) -> Fields:
+        """What cordoning a center would do to the jobs that are known now.
+
+        Raises:
+            NotFound: there is no such center.
+        """
+        effect = self._hub.core.whatif_cordon(center, time.time())
+        if effect is None:
+            details = {"group": "huiju.dev", "kind": "computecenters", "name": center}
+            message = f'computecenters.huiju.dev "{center}" not found'
+            raise NotFound(404, "NotFound", message, details)
+        return {
+            "center": effect.center,
+            "closed": effect.closed,
+            "running": [_displaced(each) for each in effect.running],
+            "waiting": [_displaced(each) for each in effect.waiting],
+            "omitted": effect.omitted,
+        }
+
 
 def _checked(manifest: Fields) -> Fields:
     """The spec as written, once the model takes it; the model says what is wrong otherwise."""
@@ -142,6 +162,22 @@ def _explained(explained: Explanation) -> Fields:
     }
     if explained.predicted_start is not None:
         answer["predictedStart"] = stamp(explained.predicted_start)
+    if explained.predicted_center:
+        answer["predictedCenter"] = explained.predicted_center
+    return answer
+
+
+def _displaced(each: Displaced) -> Fields:
+    answer: Fields = {
+        "job": each.job.name,
+        "equal": each.equal,
+        "center": each.center,
+        "basis": each.basis,
+    }
+    if each.before is not None:
+        answer["before"] = stamp(each.before)
+    if each.at is not None:
+        answer["at"] = stamp(each.at)
     return answer
 
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 CYCLE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0)
+WAIT_BUCKETS = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -82,6 +83,13 @@ class HubMetrics:
             buckets=CYCLE_BUCKETS,
             registry=self.registry,
         )
+        self._wait = Histogram(
+            "huiju_wait_seconds",
+            "Seconds from submission to the decision that placed a job, by queue.",
+            ("queue",),
+            buckets=WAIT_BUCKETS,
+            registry=self.registry,
+        )
         self._placed = self._counter("placements", "Placements decided.")
         self._failed = self._counter("cycle_failures", "Cycles that ended in an internal error.")
         self._waits = self._counter("waits", "Times that a job began to wait, by reason.", "reason")
@@ -118,6 +126,10 @@ class HubMetrics:
         self._cycle.observe(seconds)
         if placed:
             self._placed.inc(placed)
+
+    def waited(self, queue: str, seconds: float) -> None:
+        """A job of the queue was placed so long after it was submitted."""
+        self._wait.labels(queue).observe(max(0.0, seconds))
 
     def cycle_failed(self) -> None:
         """A cycle raised."""

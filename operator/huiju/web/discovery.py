@@ -14,8 +14,9 @@ GROUP_VERSION: Final = f"{GROUP}/{VERSION}"
 _VERSIONS: Final = {"groupVersion": GROUP_VERSION, "version": VERSION}
 
 
-def _resource(name: str, kind: str, verb: str) -> dict[str, Any]:
-    return {"name": name, "singularName": "", "namespaced": True, "kind": kind, "verbs": [verb]}
+def _resource(name: str, kind: str, verb: str, *, namespaced: bool = True) -> dict[str, Any]:
+    names = {"name": name, "singularName": "", "namespaced": namespaced}
+    return {**names, "kind": kind, "verbs": [verb]}
 
 
 API_GROUP: Final = {
@@ -35,6 +36,7 @@ API_RESOURCE_LIST: Final = {
         _resource("crossregionjobs/log", "Log", "get"),
         _resource("crossregionjobs/logs", "Log", "get"),
         _resource("whatif", "Explanation", "create"),
+        _resource("computecenters/cordon", "CordonEffect", "get", namespaced=False),
     ],
 }
 OPENAPI_V2: Final = {

@@ -41,6 +41,9 @@ class HubView(Protocol):
     async def whatif(self, namespace: str, manifest: Fields) -> Fields:
         """Where and when a job of this manifest would run; BadRequest or Invalid if it cannot."""
 
+    async def cordon(self, center: str) -> Fields:
+        """What cordoning a center would do; NotFound if there is none of this name."""
+
     def logs(
         self, namespace: str, name: str, *, worker: int, follow: bool, tail: int | None
     ) -> AsyncIterator[bytes]:
@@ -90,6 +93,8 @@ class ViewApi:
         app.router.add_get(f"{jobs}/log", self._logs)
         app.router.add_get(f"{jobs}/logs", self._logs)
         app.router.add_post(f"/apis/{GROUP_VERSION}/namespaces/{{namespace}}/whatif", self._whatif)
+        centers = f"/apis/{GROUP_VERSION}/computecenters/{{name}}"
+        app.router.add_get(f"{centers}/cordon", self._cordon)
         for path in DOCUMENTS:
             app.router.add_get(path, _describe)
         for path in ("/healthz", "/livez", "/readyz"):
@@ -117,6 +122,13 @@ class ViewApi:
             raise Refused(400, f"the body is not a CrossRegionJob in JSON: {error}") from error
         answer = await self._view.whatif(namespace, manifest)
         return document({"kind": "Explanation", "apiVersion": GROUP_VERSION} | answer)
+
+    async def _cordon(self, request: web.Request) -> web.StreamResponse:
+        # Jobs of all namespaces are told of: this is a right on the whole cluster.
+        caller, name = caller_of(request, self.proxy), request.match_info["name"]
+        await self._access.demand(caller, Deed("get", "", "computecenters", "cordon", name))
+        answer = await self._view.cordon(name)
+        return document({"kind": "CordonEffect", "apiVersion": GROUP_VERSION} | answer)
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         caller = caller_of(request, self.proxy)
