@@ -39,7 +39,7 @@ CLUSTER: Final = (
     RoleRule(
         _HUIJU,
         ("crossregionjobs/status",),
-        ("patch",),
+        ("update",),
         "Writes decisions: placement, epoch, reason. Users' specs cannot be changed.",
     ),
     RoleRule(
