@@ -79,6 +79,10 @@ test: $(STAMP) tools ## Set up everything and pass all tests
 test-unit: $(STAMP) ## Only the tests that need no control plane
 	$(BIN)/python -m pytest -m "not lab" $(PYTEST_ARGS)
 
+.PHONY: spec
+spec: $(STAMP) ## Walk every state of the placement protocol's model (minutes)
+	$(BIN)/python -m tests.spec $(SPEC_ARGS)
+
 .PHONY: demo
 demo: $(STAMP) tools ## A hub, three centers, a recorded trace as real jobs, a report
 	$(BIN)/python -m demo up

@@ -207,7 +207,7 @@ class Failover(ApiModel):
     """What happens when the center of a running job is lost."""
 
     policy: Literal["Never", "Ask", "Reschedule"] = "Never"
-    """Never waits for the center; Reschedule runs the job elsewhere under a new epoch."""
+    """Not carried out yet: whatever it says, a job stays bound to a lost center."""
     max_attempts: Annotated[Int, Field(ge=1, le=100)] = 3
     """Failovers in all."""
 
