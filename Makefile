@@ -113,6 +113,15 @@ image: ## Build the image from the collected wheels, without network (BASE, IMAG
 	docker build --network none --platform linux/$(ARCH) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg ARCH=$(ARCH) --build-arg VERSION=$(VERSION) -t $(IMAGE) .
 
+.PHONY: bench-cycle
+bench-cycle: $(STAMP) ## The scheduling core at scale: cold and steady cycle, memory, a whole trace
+	$(BIN)/python -m tests.perf.bench_cycle $(BENCH_ARGS)
+
+.PHONY: cover
+cover: $(STAMP) ## Branch coverage of the scheduling core by its pure tests (at least 95 %)
+	$(BIN)/python -m pytest tests/unit/scheduling tests/property/test_scheduling.py -q \
+	  --cov=huiju.scheduling --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+
 .PHONY: lock
 lock: $(STAMP) ## Renew the pinned dependencies
 	$(PYTHON) -m pip install --quiet uv

@@ -8,12 +8,13 @@ make something fit that did not fit before.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
+from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import (
     Accelerator,
     Assignment,
@@ -78,62 +79,74 @@ class Block:
 _Key = tuple[int, Vector, tuple[int, ...] | None, int]
 
 
-@dataclass(slots=True, eq=False)
+class Offer:
+    """The blocks of a center that offer one model under one resource name."""
+
+    __slots__ = ("_rooms", "blocks", "gflops", "growth", "kinds", "model", "resource", "version")
+
+    def __init__(self, model: str, resource: str) -> None:
+        self.model, self.resource = model, resource
+        self.blocks: dict[_Key, Block] = {}
+        self.kinds: dict[NodeKind, int] = {}
+        """How many nodes there are of each kind, whatever is free."""
+        self.gflops = 0
+        """Normalized compute of one unit; the most where nodes differ."""
+        self.version = 0
+        """Rises with every change."""
+        self.growth = next(_serials)
+        """A number higher than all before, whenever something may fit that did not fit before."""
+        self._rooms: dict[int, int] = {}
+
+    def changed(self) -> None:
+        """Its blocks are others now."""
+        self.version += 1
+        self._rooms.clear()
+
+    def room(self, size: int) -> int:
+        """Workers of `size` units that fit by units alone on nodes that nobody holds."""
+        known = self._rooms.get(size)
+        if known is None:
+            known = 0
+            name = self.resource
+            for block in self.blocks.values():
+                if block.hold is None:
+                    known += block.free.get(name, 0) // size * len(block.nodes)
+            self._rooms[size] = known
+        return known
+
+
 class CenterState:
     """A center's capacity as the cycle sees it."""
 
-    center: Center
-    blocks: dict[_Key, Block] = field(default_factory=dict)
-    resources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Model to the names under which its units are advertised."""
-    limits: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Model to limit and held units."""
-    index: dict[tuple[str, str], dict[_Key, Block]] = field(default_factory=dict)
-    """Blocks by the model and the resource that they offer."""
-    version: int = 0
-    growth: int = 0
-    capacity: int = 0
-    """Rises with every change but that of holds."""
-    policy: int = 0
-    """Rises when anything but capacity changes."""
-    free_gflops: int = 0
-    holds: list[Hold] = field(default_factory=list)
+    __slots__ = (
+        "_market", "blocks", "capacity", "center", "free_gflops", "holds", "index", "limits",
+        "models", "policy", "resources", "version",
+    )  # fmt: skip
 
-    def replace(self, center: Center) -> None:
-        """Take over the center's newest view; all holds end."""
-        if not self.blocks or not _same_rules(self.center, center):
-            self.policy += 1
+    def __init__(self, center: Center, market: Market) -> None:
         self.center = center
-        self.blocks = {}
-        self.index = {}
-        self.holds = []
-        resources: dict[str, set[str]] = {}
+        self._market = market
+        self.blocks: dict[_Key, Block] = {}
+        self.resources: dict[str, tuple[str, ...]] = {}
+        """Model to the names under which its units are advertised."""
+        self.limits: dict[str, tuple[int, int]] = {}
+        """Model to limit and held units."""
+        self.index: dict[tuple[str, str], Offer] = {}
+        """Offers by model and resource."""
+        self.version = 0
+        self.capacity = 0
+        """Rises with every change but that of holds."""
+        self.policy = 0
+        """Rises when anything but capacity changes."""
+        self.models = 0
+        """Rises when there are other kinds of nodes, or more or fewer of one."""
         self.free_gflops = 0
-        for bucket in center.buckets:
-            self._add_bucket(bucket, resources)
-        self.resources = {model: tuple(sorted(names)) for model, names in resources.items()}
-        self.limits = {known.model: (known.limit, known.held) for known in center.limits}
-        self.version += 1
-        self.growth += 1
-        self.capacity += 1
+        self.holds: list[Hold] = []
 
-    def _add_bucket(self, bucket: Bucket, resources: dict[str, set[str]]) -> None:
-        kind = NodeKind.of(bucket.shape)
-        free = dict(bucket.free)
-        for accelerator in bucket.shape.accelerators:
-            resources.setdefault(accelerator.model, set()).add(accelerator.resource)
-            units = free.get(accelerator.resource, 0)
-            self.free_gflops += units * accelerator.gflops * len(bucket.nodes)
-        key = (kind.serial, bucket.free, bucket.free_devices, 0)
-        block = self.blocks.get(key)
-        if block is None:
-            self._put(key, Block(kind, free, bucket.free_devices, sorted(bucket.nodes)))
-        else:
-            block.nodes = sorted([*block.nodes, *bucket.nodes])
-
-    def copy(self) -> CenterState:
+    def copy(self, market: Market) -> CenterState:
         """The same capacity, without holds, counted apart from now on."""
-        made = CenterState(self.center, resources=self.resources, limits=dict(self.limits))
+        made = CenterState(self.center, market)
+        made.resources, made.limits = self.resources, dict(self.limits)
         made.free_gflops = self.free_gflops
         for block in self.blocks.values():
             key = _key(block.kind, block.free, block.devices, None)
@@ -142,23 +155,137 @@ class CenterState:
                 made._put(key, Block(block.kind, block.free, block.devices, list(block.nodes)))
             else:
                 known.nodes = sorted([*known.nodes, *block.nodes])
+        made._count_kinds()
+        for model in (ANY, *made.resources):
+            market.touch(model, self.center.name)
         return made
+
+    # --- the newest view -----------------------------------------------------------------------
+
+    def replace(self, center: Center) -> None:
+        """Take over the center's newest view; all holds end. What is as it was costs nothing."""
+        self.release_holds()
+        ruled = not self.version or not _same_rules(self.center, center)
+        self.center = center
+        if ruled:
+            self.policy += 1
+            self._market.touch(ANY, center.name)
+        limited = self._limit(center)
+        moved = self._follow(_blocks_of(center.buckets))
+        if ruled or limited or moved:
+            self.version += 1
+            self.capacity += 1
+
+    def _limit(self, center: Center) -> bool:
+        limits = {known.model: (known.limit, known.held) for known in center.limits}
+        if limits == self.limits:
+            return False
+        changed = {
+            model
+            for model in {*limits, *self.limits}
+            if limits.get(model) != self.limits.get(model)
+        }
+        self.limits = limits
+        for offer in self.index.values():
+            if offer.model in changed:
+                self._touch(offer, grown=True)
+        return True
+
+    def _follow(self, wanted: dict[_Key, Block]) -> bool:
+        """Make the blocks those that are wanted, and note which offers changed or grew."""
+        known = self.blocks
+        old = [k for k, b in known.items() if k not in wanted or wanted[k].nodes != b.nodes]
+        new = [k for k, b in wanted.items() if k not in known or known[k].nodes != b.nodes]
+        if not old and not new:
+            return False
+        came_from = {node: key for key in old for node in known[key].nodes}
+        grown = {k for k in new if self._gained(wanted[k], came_from, k)}
+        kinds = {known[key].kind for key in old} | {wanted[key].kind for key in new}
+        members = len(came_from) != sum(len(wanted[k].nodes) for k in new) or any(
+            node not in came_from or came_from[node][0] != key[0]
+            for key in new
+            for node in wanted[key].nodes
+        )
+        more = {wanted[key].kind for key in grown}
+        for key in old:
+            self._remove(key, known[key])
+        for key in new:
+            self._put(key, wanted[key])
+        if members:
+            self._count_kinds()
+            kinds |= {block.kind for block in self.blocks.values()}
+        self._touch_kinds(kinds, more)
+        self.free_gflops = sum(
+            block.free.get(a.resource, 0) * a.gflops * len(block.nodes)
+            for block in self.blocks.values()
+            for a in block.kind.shape.accelerators
+        )
+        return True
+
+    def _gained(self, block: Block, came_from: dict[str, _Key], key: _Key) -> bool:
+        """Whether a node came into the block that could take less before."""
+        before = {came_from.get(node) for node in block.nodes}
+        before.discard(key)
+        return any(origin is None or not _covers(self.blocks[origin], block) for origin in before)
+
+    def _count_kinds(self) -> None:
+        """Nodes came or went, or changed their shape."""
+        self.models += 1
+        resources: dict[str, set[str]] = {}
+        for offer in self.index.values():
+            offer.kinds = {}
+        for block in self.blocks.values():
+            for model, resource in block.kind.accelerators:
+                resources.setdefault(model, set()).add(resource)
+                kinds = self.index[model, resource].kinds
+                kinds[block.kind] = kinds.get(block.kind, 0) + len(block.nodes)
+        for (model, resource), offer in list(self.index.items()):
+            if not offer.kinds:
+                del self.index[model, resource]
+                self._market.touch(model, self.center.name)
+                continue
+            offer.gflops = max(kind.accelerators[model, resource].gflops for kind in offer.kinds)
+        self.resources = {model: tuple(sorted(names)) for model, names in resources.items()}
+
+    def _touch(self, offer: Offer, *, grown: bool) -> None:
+        offer.changed()
+        if grown:
+            offer.growth = next(_serials)
+        self._market.touch(offer.model, self.center.name)
+
+    def _touch_kinds(self, kinds: Iterable[NodeKind], grown: Container[NodeKind] = ()) -> None:
+        for kind in kinds:
+            for name in kind.accelerators:
+                offer = self.index.get(name)
+                if offer is not None:
+                    self._touch(offer, grown=kind in grown)
+
+    # --- what there is -------------------------------------------------------------------------
 
     def offers(self, model: str, resource: str) -> list[Block]:
         """Blocks whose nodes offer the model under the resource name."""
-        return list(self.index.get((model, resource), {}).values())
+        offer = self.index.get((model, resource))
+        return [] if offer is None else list(offer.blocks.values())
 
     def gflops(self, model: str, resource: str) -> int:
         """Normalized compute of one unit; the most where nodes differ."""
-        return max(
-            (b.kind.accelerators[model, resource].gflops for b in self.offers(model, resource)),
-            default=0,
-        )
+        offer = self.index.get((model, resource))
+        return 0 if offer is None else offer.gflops
+
+    def growth(self, models: Iterable[str]) -> int:
+        """Rises when something may fit on one of the models that did not fit before."""
+        grown = 0
+        for model in models:
+            for name in self.resources.get(model, ()):
+                grown = max(grown, self.index[model, name].growth)
+        return grown
 
     def room(self, model: str) -> int | None:
         """Units of the model that the owner still lends, None without a limit."""
         known = self.limits.get(model)
         return None if known is None else max(0, known[0] - known[1])
+
+    # --- what a cycle does ---------------------------------------------------------------------
 
     def take(
         self, block: Block, nodes: int, workers: int, model: str, resource: str, request: Vector
@@ -180,9 +307,12 @@ class CenterState:
         self._move(block, taken, left, devices, block.hold)
         units = size * workers * nodes
         self.free_gflops -= units * accelerator.gflops
+        self._touch_kinds((block.kind,))
         if model in self.limits:
             limit, held = self.limits[model]
             self.limits[model] = (limit, held + units)
+            for name in self.resources[model]:
+                self._touch(self.index[model, name], grown=False)
         self.version += 1
         self.capacity += 1
         return [Assignment(node, workers) for node in taken]
@@ -195,35 +325,46 @@ class CenterState:
         devices: tuple[int, ...] | None,
         hold: Hold | None,
     ) -> None:
-        for node in nodes:
-            del block.nodes[bisect_left(block.nodes, node)]
+        if len(nodes) == len(block.nodes):
+            block.nodes = []
+        else:
+            for node in nodes:
+                del block.nodes[bisect_left(block.nodes, node)]
         if not block.nodes:
-            key = _key(block.kind, block.free, block.devices, block.hold)
-            del self.blocks[key]
-            for offer in block.kind.accelerators:
-                del self.index[offer][key]
+            self._remove(_key(block.kind, block.free, block.devices, block.hold), block)
         key = _key(block.kind, free, devices, hold)
         target = self.blocks.get(key)
         if target is None:
-            target = self._put(key, Block(block.kind, free, devices, [], hold))
+            self._put(key, Block(block.kind, free, devices, list(nodes), hold))
+            return
         for node in nodes:
             insort(target.nodes, node)
 
-    def _put(self, key: _Key, block: Block) -> Block:
+    def _put(self, key: _Key, block: Block) -> None:
         self.blocks[key] = block
-        for offer in block.kind.accelerators:
-            self.index.setdefault(offer, {})[key] = block
-        return block
+        for name in block.kind.accelerators:
+            offer = self.index.get(name)
+            if offer is None:
+                offer = self.index[name] = Offer(*name)
+            offer.blocks[key] = block
+
+    def _remove(self, key: _Key, block: Block) -> None:
+        del self.blocks[key]
+        for name in block.kind.accelerators:
+            del self.index[name].blocks[key]
 
     def hold(self, hold: Hold) -> None:
         """Keep nodes for a job; nodes that are already held stay with their first holder."""
         wanted = set(hold.nodes)
+        kinds: set[NodeKind] = set()
         for block in list(self.blocks.values()):
             if block.hold is None:
                 nodes = [node for node in block.nodes if node in wanted]
                 if nodes:
+                    kinds.add(block.kind)
                     self._move(block, nodes, block.free, block.devices, hold)
         self.holds.append(hold)
+        self._touch_kinds(kinds)
         self.version += 1
 
     def release_holds(self) -> None:
@@ -231,16 +372,39 @@ class CenterState:
         if not self.holds:
             return
         self.holds = []
+        kinds: set[NodeKind] = set()
         for block in [b for b in self.blocks.values() if b.hold is not None]:
+            kinds.add(block.kind)
             self._move(block, tuple(block.nodes), block.free, block.devices, None)
+        self._touch_kinds(kinds, kinds)
         self.version += 1
-        self.growth += 1
 
 
 def _key(
     kind: NodeKind, free: dict[str, int], devices: tuple[int, ...] | None, hold: Hold | None
 ) -> _Key:
     return (kind.serial, vector(free), devices, 0 if hold is None else id(hold))
+
+
+def _blocks_of(buckets: Iterable[Bucket]) -> dict[_Key, Block]:
+    found: dict[_Key, Block] = {}
+    for bucket in buckets:
+        kind = NodeKind.of(bucket.shape)
+        key = (kind.serial, bucket.free, bucket.free_devices, 0)
+        block = found.get(key)
+        if block is None:
+            block = Block(kind, dict(bucket.free), bucket.free_devices, sorted(bucket.nodes))
+            found[key] = block
+        else:
+            block.nodes = sorted([*block.nodes, *bucket.nodes])
+    return found
+
+
+def _covers(before: Block, after_: Block) -> bool:
+    """Whether a node of the one block could take all that a node of the other can take."""
+    if before.kind is not after_.kind or before.devices or after_.devices:
+        return False
+    return all(before.free.get(name, 0) >= amount for name, amount in after_.free.items())
 
 
 def _same_rules(before: Center, after_: Center) -> bool:

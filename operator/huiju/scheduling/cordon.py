@@ -87,7 +87,7 @@ def _bound_for(
         share = world.tree.share(queue)
         if share is None or share.fault is not None:
             continue
-        for each in line.values():
+        for each in line.classes.values():
             fitter, uid = each.key.fitter, each.head()[2]
             if fitter.refused(state, now) is not None:
                 continue

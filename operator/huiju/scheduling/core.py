@@ -95,4 +95,4 @@ class Core:
 
     def _scorer(self) -> Scorer:
         world = self._world
-        return Scorer(world.policy, world.centers, world.gflops)
+        return Scorer(world.policy, world.centers, world.gflops, world.prices)

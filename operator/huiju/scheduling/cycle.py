@@ -8,12 +8,15 @@ decision takes is gone before the next decision; the same state and time give th
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from heapq import nsmallest
+from itertools import islice
 from math import inf
 
 from huiju.scheduling import reasons
 from huiju.scheduling.capacity import CenterState, total_free
-from huiju.scheduling.filter import matches
-from huiju.scheduling.fit import Option
+from huiju.scheduling.fit import Fitter, Kind, Option
 from huiju.scheduling.heads import Heads
 from huiju.scheduling.model import (
     Assignment,
@@ -24,15 +27,17 @@ from huiju.scheduling.model import (
     Trace,
     Wait,
 )
-from huiju.scheduling.order import JobClass, Leaf, turns
+from huiju.scheduling.order import JobClass, Leaf, Line, turns
 from huiju.scheduling.refusal import NO_HOLDS, Holds
 from huiju.scheduling.score import Scorer, Wish
 from huiju.scheduling.share import Share, tflops
-from huiju.scheduling.summary import main_reason, message_of
+from huiju.scheduling.summary import main_reason, message_of, shown
 from huiju.scheduling.world import World
 
 _TRACED = 8
 """Candidates kept in the trace of a placement."""
+_REFUSED = 3
+"""Centers whose refusals are kept there; `Core.explain` and `whatif` tell all."""
 _LIMITS = (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE, reasons.BEHIND_OTHERS)
 """Reasons that no free node would change."""
 Blocked = tuple[str, str]
@@ -51,16 +56,18 @@ class Cycle:
         """Queues whose room is kept for a head that waits for a ceiling."""
         self._weighed: list[Option] = []
         """Options of the latest decision, best first."""
+        self._free: int | None = None
+        """Normalized compute that is free, once somebody asked."""
         self._wakes = inf
 
     def run(self) -> Outcome:
         """Decide everything that can be decided now."""
         world = self.world
-        for state in world.centers.values():
-            state.release_holds()
+        world.release_holds()
+        self._ask_fitters()
         lines = self._lines()
         self._first(lines)
-        branch = turns(lines)
+        branch = turns(lines, self._tell)
         while branch:
             leaf = branch.leaf()
             self._turn(leaf)
@@ -68,60 +75,66 @@ class Cycle:
         self._tell_backing()
         world.changed = False
         world.wakes_at = min(self._wakes, self.heads.wakes)
+        self.waiting.sort(key=_uid)
         return Outcome(tuple(self.placed), tuple(self.waiting), tuple(self.heads.preempted))
 
     # --- who takes part ------------------------------------------------------------------------
 
-    def _lines(self) -> dict[str, tuple[Share, list[JobClass]]]:
-        found: dict[str, tuple[Share, list[JobClass]]] = {}
+    def _ask_fitters(self) -> None:
+        """Shapes that fit nowhere, even with no node held, need not be looked at job by job."""
+        world = self.world
+        for fitter in world.fitters():
+            fitter.refresh(world.centers, world.market, self.now)
+            answer = None
+            if not fitter.options:
+                answer = (main_reason(w for w, n in fitter.counts.items() if n), "")
+                self._wakes_with(fitter)
+            for kind in fitter.kinds.values():
+                kind.answer = answer
+
+    def _wakes_with(self, fitter: Fitter) -> None:
+        """Time alone ends the avoiding of a center."""
+        for entry in fitter.avoid:
+            if entry.until > self.now:
+                self._wakes = min(self._wakes, entry.until)
+
+    def _lines(self) -> dict[str, tuple[Share, Line]]:
+        found: dict[str, tuple[Share, Line]] = {}
         for queue, line in self.world.lines.items():
             fault = self.world.tree.fault(queue)
             if fault is not None:
-                for each in line.values():
-                    self._tell(each, *fault)
+                self._tell_all(line.classes.values(), *fault)
                 continue
             share = self.world.tree.share(queue)
             assert share is not None  # noqa: S101 - a queue without a fault exists
-            classes = self._admitted(share, list(line.values()))
-            if classes:
-                found[queue] = (share, classes)
+            line.admit(share.queue.namespaces)
+            for each in line.barred:
+                namespace = each.key.fitter.shape.namespace
+                message = f"queue {queue!r} does not admit namespace {namespace!r}"
+                self._tell_all((each,), reasons.NAMESPACE_NOT_ALLOWED, message)
+            if line.heads:
+                found[queue] = (share, line)
         return found
 
-    def _admitted(self, share: Share, classes: list[JobClass]) -> list[JobClass]:
-        queue = share.queue
-        if "*" not in queue.namespaces:
-            for each in classes:
-                namespace = each.key.fitter.shape.namespace
-                if not matches(queue.namespaces, namespace):
-                    message = f"queue {queue.name!r} does not admit namespace {namespace!r}"
-                    self._tell(each, reasons.NAMESPACE_NOT_ALLOWED, message)
-            classes = [
-                c for c in classes if matches(queue.namespaces, c.key.fitter.shape.namespace)
-            ]
-        if not classes:
-            return []
-        head = min(classes, key=JobClass.head)
-        return [c for c in classes if c is head or c.untold or not self._hopeless(c)]
+    def _tell_all(self, classes: Iterable[JobClass], reason: str, message: str) -> None:
+        for each in classes:
+            if each.untold is not None or each.reason != reason:
+                self._tell(each, reason, message)
 
-    def _hopeless(self, found: JobClass) -> bool:
-        known = found.key.fitter.hopeless
-        return known is not None and known[0] == self.world.growth and found.reason == known[1]
-
-    def _first(self, lines: dict[str, tuple[Share, list[JobClass]]]) -> None:
+    def _first(self, lines: dict[str, tuple[Share, Line]]) -> None:
         """Some heads get their nodes before anybody's turn.
 
         Those that have waited very long, and those of queues for whose jobs others were stopped:
         what a victim gave up is for whom it was stopped, or who is ahead of that one by now.
         """
+        starving = self.world.policy.starving
         claimed = {self.world.jobs[uid].queue for uid in self.world.claims}
         heads = sorted(
-            (head.head(), share, head)
-            for share, head in (
-                (share, min(classes, key=JobClass.head)) for share, classes in lines.values()
-            )
-            if self.heads.waited(head) >= self.world.policy.starving or share.queue.name in claimed
+            (*line.heads[0], share)
+            for share, line in lines.values()
+            if self.heads.waited(line.heads[0][1]) >= starving or share.queue.name in claimed
         )
-        for _, share, head in heads:
+        for _, head, share in heads:
             if self._over(share, 0) is None:
                 self.heads.reserve(head, share)
 
@@ -129,7 +142,9 @@ class Cycle:
 
     def _turn(self, leaf: Leaf) -> None:
         place, found = leaf.head()
-        answer = self.decide(found, leaf.share, place[2])
+        answer: Option | Blocked | None = found.key.answer
+        if answer is None or self.heads.holds_for(place[2]):
+            answer = self.decide(found, leaf.share, place[2])
         if isinstance(answer, Option):
             self._commit(found, answer, place[2], leaf.share)
             leaf.advance(blocked=False)
@@ -142,53 +157,63 @@ class Cycle:
 
     def decide(self, found: JobClass, share: Share, uid: str) -> Option | Blocked:
         """The cheapest way to run the class's head now, or why there is none."""
+        options = self._options(found, uid)
+        if not options:
+            return self._refused(found, uid)
         closed = next((s for s in share.path if s.queue.name in self._closed), None)
         if closed is not None:
             return reasons.BEHIND_OTHERS, (
                 f"queue {closed.queue.name!r} keeps its room for a job that waited longer"
             )
-        fitter = found.key.fitter
-        if fitter.hopeless is not None and fitter.hopeless[0] == self.world.growth:
-            return fitter.hopeless[1:]
-        options, words = self._ask(found, uid)
-        if not options:
-            return self._refused(found, uid, main_reason(words))
         wish = self.wish(found, share)
-        options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
         self._weighed = options
-        first: Blocked | None = None
-        for option in options:
-            over = self._over(share, option.gflops)
-            if over is None:
+        best = min(options, key=lambda option: self.scorer.rank(option, wish, self.now))
+        first = self._over(share, best.gflops)
+        if first is None:
+            return best
+        options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
+        for option in options[1:]:
+            if self._over(share, option.gflops) is None:
                 return option
-            first = first or over
         self._drain(found, share, options)
-        assert first is not None  # noqa: S101 - there was at least one option
         return first
 
-    def _ask(self, found: JobClass, uid: str) -> tuple[list[Option], list[str]]:
-        """Options and reasons of refusals of all centers."""
-        options: list[Option] = []
-        words: list[str] = []
-        for state in self.world.centers.values():
-            verdict = found.key.fitter.verdict(state, self.now, self.holds(state, found, uid))
-            options += verdict.options
-            words += [word for word, _ in verdict.words]
-        return options, words
+    def _options(self, found: JobClass, uid: str) -> list[Option]:
+        """All ways to run the class's head now."""
+        world, fitter = self.world, found.key.fitter
+        fitter.refresh(world.centers, world.market, self.now)
+        options = [option for each in fitter.options.values() for option in each]
+        for name, state in world.holding.items():
+            holds = self.holds(state, found, uid)
+            if holds:
+                # On some held nodes it may run: what counts is what fits on these and free ones.
+                options = [option for option in options if option.center != name]
+                options += fitter.verdict(state, self.now, holds).options
+        return options
 
-    def _refused(self, found: JobClass, uid: str, reason: str) -> Blocked:
-        """No center can take the class's head; remembers it if even without holds none could."""
-        fitter, message = found.key.fitter, found.message
-        if found.reason != reason or found.untold:
-            message = message_of(self.refusals(found, uid), len(self.world.centers))
-        held = [state for state in self.world.centers.values() if state.holds]
-        waits = [entry.until for entry in fitter.avoid if entry.until > self.now]
-        self._wakes = min(self._wakes, *waits, inf)
-        if not waits and not any(
-            fitter.verdict(state, self.now, frozenset(state.holds)).options for state in held
-        ):
-            fitter.hopeless = (self.world.growth, reason, message)
-        return reason, message
+    def _refused(self, found: JobClass, uid: str) -> Blocked:
+        """No center can take the class's head; nor any of its kind for the rest of this cycle."""
+        fitter = found.key.fitter
+        self._wakes_with(fitter)
+        answer = (main_reason(w for w, n in fitter.counts.items() if n), "")
+        if not self.heads.holds_for(uid):
+            found.key.answer = answer
+        return answer
+
+    def message(self, fitter: Fitter, reason: str) -> str:
+        """What is told to jobs of this shape that no center can take."""
+        known = fitter.message
+        if known is None or known[:2] != (fitter.asked, reason):
+            centers = self.world.centers
+            named = [(name, word) for name in centers for word, _ in fitter.words.get(name, ())]
+            told = [
+                refusal
+                for name in shown(named)
+                for refusal in fitter.refusals(centers[name], self.now)
+            ]
+            text = message_of(told, len(centers), Counter(word for _, word in named))
+            known = fitter.message = (fitter.asked, reason, text)
+        return known[2]
 
     def refusals(self, found: JobClass, uid: str) -> list[Refusal]:
         """What all centers that refuse the class's head say."""
@@ -202,13 +227,19 @@ class Cycle:
         """Holds that the job may ignore: its own, and those that begin after its end."""
         if not state.holds:
             return NO_HOLDS
-        runtime = found.key.max_runtime or found.key.expected_runtime
-        end = inf
-        if runtime is not None:
-            shape = found.key.fitter.shape
-            slowest = min(self.scorer.speed(shape, i) for i in range(len(shape.alternatives)))
-            end = self.now + runtime / slowest
-        return frozenset(h for h in state.holds if h.job == uid or end <= h.until < inf)
+        end = self._end(found.key)
+        return frozenset([h for h in state.holds if h.job == uid or end <= h.until < inf])
+
+    def _end(self, kind: Kind) -> float:
+        """When a job of this kind that starts now has ended at the latest; infinite if unknown."""
+        if kind.end[0] != self.now:
+            runtime, end = kind.max_runtime or kind.expected_runtime, inf
+            if runtime is not None:
+                shape = kind.fitter.shape
+                slowest = min(self.scorer.speed(shape, i) for i in range(len(shape.alternatives)))
+                end = self.now + runtime / slowest
+            kind.end = (self.now, end)
+        return kind.end[1]
 
     def wish(self, found: JobClass, share: Share) -> Wish:
         """What the score takes from the class."""
@@ -224,8 +255,10 @@ class Cycle:
                 f" {tflops(gflops)} more, the ceiling is {tflops(above.queue.ceiling or 0)}"
             )
         kept = tree.unlent(share)
+        if self._free is None:
+            self._free = total_free(self.world.centers.values())
         if kept and tree.borrows(share, gflops):
-            free = total_free(self.world.centers.values())
+            free = self._free
             if free - gflops < kept:
                 return reasons.QUEUE_OVER_SHARE, (
                     f"{tflops(free)} TFLOPS are free, other queues keep {tflops(kept)} of their"
@@ -246,13 +279,15 @@ class Cycle:
 
     def _commit(self, found: JobClass, option: Option, uid: str, share: Share) -> None:
         world, wish = self.world, self.wish(found, share)
-        trace = self._traced(found, wish, uid, self._weighed[:_TRACED])
+        trace = self._placed_trace(found, wish)
         assignments: list[Assignment] = []
         state = world.centers[option.center]
         for block, nodes, workers in option.plan:
             assignments += state.take(
                 block, nodes, workers, option.model, option.resource, option.request
             )
+        if self._free is not None and not state.center.closed:
+            self._free -= option.gflops
         job = world.jobs[uid]
         self.placed.append(
             Place(
@@ -280,22 +315,41 @@ class Cycle:
 
     def trace(self, found: JobClass, share: Share, uid: str) -> Trace:
         """What is weighed for a class now."""
-        options, _ = self._ask(found, uid)
+        options = self._options(found, uid)
         wish = self.wish(found, share)
         options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
-        return self._traced(found, wish, uid, options)
-
-    def _traced(self, found: JobClass, wish: Wish, uid: str, options: list[Option]) -> Trace:
         candidates = [self.scorer.candidate(o, wish, self.now) for o in options]
         return Trace(tuple(candidates), tuple(self.refusals(found, uid)))
 
+    def _placed_trace(self, found: JobClass, wish: Wish) -> Trace:
+        """What a decision chose from, and a few of those that could not take the job."""
+        fitter = found.key.fitter
+        best = nsmallest(
+            _TRACED, self._weighed, key=lambda option: self.scorer.rank(option, wish, self.now)
+        )
+        refused = list(islice((n for n, words in fitter.words.items() if words), _REFUSED))
+        return Trace(
+            tuple(self.scorer.candidate(option, wish, self.now) for option in best),
+            tuple(
+                refusal
+                for name in sorted(refused)
+                for refusal in fitter.refusals(self.world.centers[name], self.now)
+            ),
+        )
+
     def _tell(self, found: JobClass, reason: str, message: str) -> None:
-        uids = [place[2] for place in found.line]
-        if found.reason == reason:
-            uids = [uid for uid in uids if uid in found.untold] if found.untold else []
-        found.reason, found.message = reason, message
-        found.untold.clear()
-        self.waiting += [Wait(self.world.jobs[uid], reason, message) for uid in uids]
+        untold, found.untold = found.untold, None
+        if found.reason != reason:
+            uids: Iterable[str] = [place[2] for place in found.line]
+        elif untold is not None:
+            uids = untold
+        else:
+            found.message = message or found.message
+            return
+        found.reason = reason
+        found.message = message or self.message(found.key.fitter, reason)
+        jobs = self.world.jobs
+        self.waiting += [Wait(jobs[uid], reason, found.message) for uid in uids]
 
     def _tell_backing(self) -> None:
         world = self.world
@@ -307,3 +361,7 @@ class Cycle:
                 message = f"waits {job.not_before - self.now:.0f} s before its next attempt"
                 self.waiting.append(Wait(job, reasons.BACKING_OFF, message))
         world.untold_backing.clear()
+
+
+def _uid(wait: Wait) -> str:
+    return wait.job.uid

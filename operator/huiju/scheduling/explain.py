@@ -11,8 +11,9 @@ from math import inf
 
 from huiju.scheduling import reasons
 from huiju.scheduling.cycle import Cycle
+from huiju.scheduling.fit import Kind
 from huiju.scheduling.model import Explanation, Job, Queue, Trace
-from huiju.scheduling.order import ClassKey, JobClass, Place, place_of
+from huiju.scheduling.order import JobClass, Place, place_of
 from huiju.scheduling.score import Scorer
 from huiju.scheduling.share import Share
 from huiju.scheduling.summary import main_reason, message_of
@@ -26,7 +27,7 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
         return None
     told = _answer(world, scorer, job, now)
     found = world.class_of(uid)
-    if found is not None and not found.untold and found.reason not in ("", told.reason):
+    if found is not None and found.untold is None and found.reason not in ("", told.reason):
         return replace(told, reason=found.reason, message=found.message)
     return told
 
@@ -38,10 +39,10 @@ def whatif(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
 
 def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     place = place_of(job, world.policy.priority_step)
-    ahead = sum(c.ahead_of(place) for c in world.lines.get(job.queue, {}).values())
-    found = JobClass(
-        ClassKey(job.queue, world.fitter(job), job.expected_runtime, job.max_runtime), [place]
-    )
+    line = world.lines.get(job.queue)
+    ahead = 0 if line is None else line.ahead_of(place)
+    found = JobClass(job.queue, Kind(world.fitter(job), job.expected_runtime, job.max_runtime))
+    found.add(place)
     fault = world.tree.fault(job.queue)
     share = world.tree.share(job.queue) or Share(Queue(job.queue))
     cycle = Cycle(world, scorer, now)
@@ -64,7 +65,8 @@ def _reason(
         return main_reason(words), message_of(trace.refusals, len(world.centers))
     answer = cycle.decide(found, share, place[2])
     if isinstance(answer, tuple):
-        return answer
+        reason, message = answer
+        return reason, message or cycle.message(found.key.fitter, reason)
     return reasons.QUEUED, f"fits in {answer.center} now"
 
 

@@ -7,12 +7,13 @@ does not fit is refused with the numbers that were missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from huiju.scheduling import reasons
-from huiju.scheduling.capacity import Block, CenterState
+from huiju.scheduling.capacity import Block, CenterState, NodeKind
 from huiju.scheduling.filter import allowed_image, refuse, refuse_node
+from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import Avoid, JobShape, Refusal, Vector, vector
 from huiju.scheduling.pack import Slot, pack
 from huiju.scheduling.refusal import NO_HOLDS, Holds, Want, tell
@@ -35,6 +36,8 @@ class Option:
     """Blocks, how many of their first nodes, workers on each."""
     broken: float
     """Sum over the touched nodes of the share of their units that stays free."""
+    costs: dict[object, float] = field(default_factory=dict)
+    """What `score` remembers of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +46,7 @@ class Verdict:
 
     state: CenterState
     version: int
+    policy: int
     growth: int
     options: tuple[Option, ...]
     words: tuple[tuple[str, int | None], ...]
@@ -51,18 +55,34 @@ class Verdict:
     """The refusals in full, and the center's version that they speak of."""
 
 
+Words = tuple[tuple[str, int | None], ...]
+
+
 class Fitter:
-    """One job shape (and the centers it avoids) against all centers, remembering the answers."""
+    """One job shape (and the centers it avoids) against all centers, remembering the answers.
+
+    `refresh` asks only the centers in which something about the shape's models has changed since.
+    """
 
     def __init__(self, shape: JobShape, avoid: tuple[Avoid, ...]) -> None:
         self.shape = shape
         self.avoid = avoid
-        self.users = 0
-        """Classes of waiting jobs that have this shape."""
-        self.hopeless: tuple[int, str, str] | None = None
-        """The growth of the world at which no center could take it, reason and message."""
+        self.models = tuple(dict.fromkeys(a.model for a in shape.alternatives))
+        self.kinds: dict[tuple[float | None, float | None], Kind] = {}
+        """Kinds of waiting jobs that have this shape, by expected and longest run time."""
+        self.options: dict[str, tuple[Option, ...]] = {}
+        """By center, on nodes that are held for nobody; as of the latest `refresh`."""
+        self.words: dict[str, Words] = {}
+        """Refusals by center, as of the latest `refresh`."""
+        self.counts: dict[str, int] = {}
+        """How often each reason is among `words`."""
+        self.asked = 0
+        """Rises when a `refresh` asked a center."""
+        self.message: tuple[int, str, str] | None = None
+        """What is told to jobs that fit nowhere: `asked` at that time, reason, message."""
         self.forecasts: dict[object, object] = {}
         """What `reserve` remembers of this shape."""
+        self._tick = -1
         self._verdicts: dict[tuple[str, Holds], Verdict] = {}
         self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
         self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
@@ -70,23 +90,57 @@ class Fitter:
         self._wants: dict[tuple[int, str], Want] = {}
         self._seen = 0.0
 
-    def forget(self, center: str) -> None:
-        """The center is gone."""
-        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != center}
-        self._rules.pop(center, None)
-        self._most = {k: v for k, v in self._most.items() if k[0] != center}
+    def refresh(self, centers: Mapping[str, CenterState], market: Market, now: float) -> None:
+        """Ask the centers that have changed since the last time."""
+        if self.avoid and self._expire(now):
+            self._tick = -1
+        tick, self._tick = self._tick, market.tick
+        if tick == market.tick:
+            return
+        changed = {
+            name: None for model in (ANY, *self.models) for name in market.since(model, tick)
+        }
+        for name in changed:
+            state = centers.get(name)
+            if state is None:
+                self._forget(name)
+            else:
+                self._note(name, self.verdict(state, now))
+        self.asked += bool(changed)
+
+    def _note(self, name: str, verdict: Verdict) -> None:
+        if verdict.options:
+            self.options[name] = verdict.options
+        else:
+            self.options.pop(name, None)
+        before = self.words.get(name, ())
+        if verdict.words == before:
+            return
+        for word, _ in before:
+            self.counts[word] -= 1
+        for word, _ in verdict.words:
+            self.counts[word] = self.counts.get(word, 0) + 1
+        self.words[name] = verdict.words
+
+    def _forget(self, name: str) -> None:
+        self.options.pop(name, None)
+        for word, _ in self.words.pop(name, ()):
+            self.counts[word] -= 1
+        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != name}
+        self._rules.pop(name, None)
+        self._most = {k: v for k, v in self._most.items() if k[0] != name}
         self.forecasts.clear()
 
     def verdict(self, state: CenterState, now: float, holds: Holds = NO_HOLDS) -> Verdict:
         """What the center says now to a job that may use nodes under these holds."""
-        if self.avoid:
-            self._expire(now)
+        if self.avoid and self._expire(now):
+            self._tick = -1
         key = (state.center.name, holds)
         known = self._verdicts.get(key)
-        if known is not None and known.state is state:
+        if known is not None and known.state is state and known.policy == state.policy:
             if known.version == state.version:
                 return known
-            if not known.options and known.growth == state.growth:
+            if not known.options and known.growth == state.growth(self.models):
                 # Since then the center has only lost room, so it still refuses.
                 known.version = state.version
                 return known
@@ -96,11 +150,14 @@ class Fitter:
         made = self._verdicts[key] = self._judge(state, now, holds)
         return made
 
-    def _expire(self, now: float) -> None:
-        if any(self._seen < entry.until <= now for entry in self.avoid):
+    def _expire(self, now: float) -> bool:
+        """Whether a center that was avoided is no longer; then nothing remembered holds."""
+        expired = any(self._seen < entry.until <= now for entry in self.avoid)
+        if expired:
             self._verdicts.clear()
             self._rules.clear()
         self._seen = now
+        return expired
 
     def refused(self, state: CenterState, now: float) -> Refusal | None:
         """Why the rules keep the job out of the center, None if they let it in."""
@@ -134,7 +191,7 @@ class Fitter:
     def _judge(self, state: CenterState, now: float, holds: Holds) -> Verdict:
         rule = self.refused(state, now)
         if rule is not None:
-            return Verdict(state, state.version, state.growth, (), ((rule.reason, None),))
+            return self._said(state, (), ((rule.reason, None),))
         options: list[Option] = []
         words: list[tuple[str, int | None]] = []
         for index in range(len(self.shape.alternatives)):
@@ -145,7 +202,11 @@ class Fitter:
                 options.append(answer)
         if not self.shape.alternatives:
             words.append((reasons.NO_SUCH_ACCELERATOR, None))
-        return Verdict(state, state.version, state.growth, tuple(options), tuple(words))
+        return self._said(state, tuple(options), tuple(words))
+
+    def _said(self, state: CenterState, options: tuple[Option, ...], words: Words) -> Verdict:
+        grown = state.growth(self.models)
+        return Verdict(state, state.version, state.policy, grown, options, words)
 
     def wants(self, index: int, state: CenterState) -> list[Want]:
         """The alternative under each resource name by which the center advertises its model."""
@@ -179,9 +240,12 @@ class Fitter:
         return self._shortage(wants[0], state)
 
     def _option(self, want: Want, state: CenterState, holds: Holds) -> Option | None:
+        offer = state.index[want.model, want.resource]
+        if not holds and offer.room(want.per_worker) < self.shape.workers:
+            return None
         found = [
             Slot(block, len(block.nodes), here, block.free[want.resource])
-            for block, here in self.places(want, state.offers(want.model, want.resource), holds)
+            for block, here in self.places(want, offer.blocks.values(), holds)
         ]
         plan = pack(found, self.shape.workers, want.per_worker)
         if plan is None:
@@ -250,16 +314,16 @@ class Fitter:
             known = self._nodes[serial] = refuse_node(self.shape, block.kind)
         return known
 
-    def legal(self, want: Want, block: Block) -> bool:
+    def legal(self, want: Want, kind: NodeKind) -> bool:
         """Whether nodes of this kind serve that many units to one worker at all."""
-        accelerator = block.kind.accelerators[want.model, want.resource]
+        accelerator = kind.accelerators[want.model, want.resource]
         return legal(accelerator.topology, want.per_worker, self.shape.workers > 1)
 
     def _shortage(self, want: Want, state: CenterState) -> str:
-        blocks = state.offers(want.model, want.resource)
-        if not any(self.legal(want, b) for b in blocks):
+        offer = state.index[want.model, want.resource]
+        if not any(self.legal(want, kind) for kind in offer.kinds):
             return reasons.ILLEGAL_ACCELERATOR_COUNT
-        if state.holds and self.room(want, blocks) >= self.shape.workers:
+        if state.holds and self.room(want, offer.blocks.values()) >= self.shape.workers:
             return reasons.RESERVED_FOR_OTHER
         return reasons.NO_NODE_FITS
 
@@ -271,11 +335,29 @@ class Fitter:
         """Workers that the center could take if all its nodes were empty."""
         key = (state.center.name, want.alternative, want.resource)
         known = self._most.get(key)
-        if known is None or known[:2] != (state, state.growth):
-            empty = (
-                (Block(b.kind, b.kind.allocatable, None, b.nodes), b)
-                for b in state.offers(want.model, want.resource)
+        if known is None or known[:2] != (state, state.models):
+            count = sum(
+                nodes * self.workers_on(want, Block(kind, kind.allocatable, None, []))
+                for kind, nodes in state.index[want.model, want.resource].kinds.items()
             )
-            count = sum(self.workers_on(want, each) * len(b.nodes) for each, b in empty)
-            known = self._most[key] = (state, state.growth, count)
+            known = self._most[key] = (state, state.models, count)
         return known[2]
+
+
+class Kind:
+    """Waiting jobs of one shape and equal run times: what a decision looks at but queue and age."""
+
+    __slots__ = ("answer", "end", "expected_runtime", "fitter", "max_runtime", "users")
+
+    def __init__(
+        self, fitter: Fitter, expected_runtime: float | None, max_runtime: float | None
+    ) -> None:
+        self.fitter = fitter
+        self.expected_runtime = expected_runtime
+        self.max_runtime = max_runtime
+        self.users = 0
+        """Classes of waiting jobs that are of this kind."""
+        self.answer: tuple[str, str] | None = None
+        """Why none of them fits, reason and message; None if one may fit, for all that is known."""
+        self.end: tuple[float, float] = (-1.0, 0.0)
+        """A time, and when a job that starts then has ended at the latest."""

@@ -40,6 +40,10 @@ class Heads:
                 self.wakes = min(self.wakes, self.now + limit - waited)
         return waited
 
+    def holds_for(self, uid: str) -> bool:
+        """Whether nodes are held for the job."""
+        return uid in self._held
+
     def reserve(self, found: JobClass, share: Share) -> None:
         """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
         policy, uid = self.world.policy, found.head()[2]
@@ -53,7 +57,7 @@ class Heads:
         if self.waited(found) < (policy.patience if seen.at == inf else policy.hold_after):
             return
         self._held.add(uid)
-        self.world.centers[seen.center].hold(Hold(uid, seen.center, seen.at, seen.nodes))
+        self.world.hold(Hold(uid, seen.center, seen.at, seen.nodes))
         if self.now < seen.at < inf:
             self.wakes = min(self.wakes, seen.at)
 

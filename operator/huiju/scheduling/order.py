@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
-from huiju.scheduling.fit import Fitter
+from huiju.scheduling.filter import matches
+from huiju.scheduling.fit import Kind
 from huiju.scheduling.model import Job
 from huiju.scheduling.share import Share
 
@@ -25,27 +26,19 @@ def place_of(job: Job, step: float) -> Place:
     return (job.submitted - job.priority * step, job.submitted, job.uid)
 
 
-@dataclass(frozen=True, slots=True)
-class ClassKey:
-    """What jobs of one class have in common: everything that a decision looks at but their age."""
-
-    queue: str
-    fitter: Fitter
-    """One object for equal shapes and avoided centers."""
-    expected_runtime: float | None
-    max_runtime: float | None
-
-
-@dataclass(slots=True, eq=False)
 class JobClass:
     """Waiting jobs of one queue that are decided alike."""
 
-    key: ClassKey
-    line: list[Place] = field(default_factory=list)
-    reason: str = ""
-    message: str = ""
-    untold: set[str] = field(default_factory=set)
-    """uids that were not told the reason yet."""
+    __slots__ = ("key", "line", "message", "queue", "reason", "untold")
+
+    def __init__(self, queue: str, key: Kind) -> None:
+        self.queue = queue
+        self.key = key
+        self.line: list[Place] = []
+        self.reason = ""
+        self.message = ""
+        self.untold: list[str] | None = None
+        """uids that were not told the reason yet."""
 
     def head(self) -> Place:
         """The place of the job that is next in the class."""
@@ -54,38 +47,112 @@ class JobClass:
     def add(self, place: Place) -> None:
         """A job joins."""
         insort(self.line, place)
-        self.untold.add(place[2])
+        if self.untold is None:
+            self.untold = []
+        self.untold.append(place[2])
 
     def remove(self, place: Place) -> None:
         """A job leaves."""
         del self.line[bisect_left(self.line, place)]
-        self.untold.discard(place[2])
+        if self.untold is not None and place[2] in self.untold:
+            self.untold.remove(place[2])
 
     def ahead_of(self, place: Place) -> int:
         """Jobs of this class before a place."""
         return bisect_left(self.line, place)
 
 
+class Line:
+    """The classes that wait in one queue, in the order of their heads."""
+
+    __slots__ = ("barred", "classes", "heads", "namespaces")
+
+    def __init__(self) -> None:
+        self.classes: dict[Kind, JobClass] = {}
+        self.heads: list[tuple[Place, JobClass]] = []
+        """Sorted; the classes whose namespace the queue admits."""
+        self.barred: set[JobClass] = set()
+        """The classes whose namespace it does not admit."""
+        self.namespaces: tuple[str, ...] = ("*",)
+        """What the queue admits."""
+
+    def admit(self, namespaces: tuple[str, ...]) -> None:
+        """The queue admits these namespaces."""
+        if namespaces == self.namespaces:
+            return
+        self.namespaces = namespaces
+        self.heads, self.barred = [], set()
+        for each in self.classes.values():
+            self._enter(each)
+
+    def _enter(self, found: JobClass) -> None:
+        if matches(self.namespaces, found.key.fitter.shape.namespace):
+            insort(self.heads, (found.head(), found), key=_place)
+        else:
+            self.barred.add(found)
+
+    def _leave(self, found: JobClass) -> None:
+        if found in self.barred:
+            self.barred.remove(found)
+        else:
+            del self.heads[bisect_left(self.heads, found.head(), key=_place)]
+
+    def add(self, found: JobClass, place: Place) -> None:
+        """A job joins a class of this line."""
+        if found.line and found.head() < place:
+            found.add(place)
+            return
+        if found.line:
+            self._leave(found)
+        found.add(place)
+        self._enter(found)
+
+    def remove(self, found: JobClass, place: Place) -> None:
+        """A job leaves a class of this line."""
+        if found.head() != place:
+            found.remove(place)
+            return
+        self._leave(found)
+        found.remove(place)
+        if found.line:
+            self._enter(found)
+
+    def ahead_of(self, place: Place) -> int:
+        """Jobs in the line before a place."""
+        return sum(each.ahead_of(place) for each in self.classes.values())
+
+
+def _place(entry: tuple[Place, JobClass]) -> Place:
+    return entry[0]
+
+
+Tell = Callable[[JobClass, str, str], None]
+
+
 class Leaf:
-    """The line of one queue during a cycle."""
+    """The line of one queue during a cycle.
 
-    __slots__ = ("_heads", "_nested", "share", "top")
+    Walks along the heads. What a cycle does to the line leaves everything before the walker as it
+    is: a class whose job was placed moves back to the place of its next job, or is gone.
+    """
 
-    def __init__(self, share: Share, classes: list[JobClass], *, nested: bool) -> None:
+    __slots__ = ("_at", "_nested", "_tell", "line", "share", "top")
+
+    def __init__(self, share: Share, line: Line, tell: Tell, *, nested: bool) -> None:
         self.share = share
-        self._nested = nested
-        self._heads = [(c.head(), i, c) for i, c in enumerate(classes)]
-        heapq.heapify(self._heads)
+        self.line = line
         self.top = True
         """Whether no job was passed over yet: the next one is the queue's head."""
+        self._tell = tell
+        self._nested = nested
+        self._at = 0
 
     def __bool__(self) -> bool:
-        return bool(self._heads)
+        return self._at < len(self.line.heads)
 
     def head(self) -> tuple[Place, JobClass]:
         """The next job's place and class."""
-        place, _, found = self._heads[0]
-        return place, found
+        return self.line.heads[self._at]
 
     def rank(self) -> tuple[int, float, Place]:
         """Rank among the queues on the same level.
@@ -93,17 +160,28 @@ class Leaf:
         Jobs of a queue that has others below it compete with these as a child of weight 1.
         """
         own = (1, float(self.share.own)) if self._nested else self.share.rank()
-        return (*own, self._heads[0][0])
+        return (*own, self.line.heads[self._at][0])
 
     def advance(self, *, blocked: bool) -> None:
         """The head was placed and has left its class, or its class cannot go now."""
-        _, index, found = self._heads[0]
-        if blocked or not found.line:
-            heapq.heappop(self._heads)
-        else:
-            heapq.heapreplace(self._heads, (found.head(), index, found))
         if blocked:
+            self._at += 1
             self.top = False
+        if not self.top:
+            self._skip()
+
+    def _skip(self) -> None:
+        """Pass over those of whom it is known already that they fit nowhere; they are told."""
+        heads, at = self.line.heads, self._at
+        while at < len(heads):
+            found = heads[at][1]
+            answer = found.key.answer
+            if answer is None:
+                break
+            if found.untold is not None or found.reason != answer[0]:
+                self._tell(found, *answer)
+            at += 1
+        self._at = at
 
 
 class Branch:
@@ -140,7 +218,7 @@ class Branch:
             heapq.heappop(self._heap)
 
 
-def turns(lines: dict[str, tuple[Share, list[JobClass]]]) -> Branch:
+def turns(lines: Mapping[str, tuple[Share, Line]], tell: Tell) -> Branch:
     """The tree of turns over the queues in which jobs wait."""
     shares = {above.queue.name: above for share, _ in lines.values() for above in share.path}
     below: dict[str, list[Leaf | Branch]] = {}
@@ -149,7 +227,7 @@ def turns(lines: dict[str, tuple[Share, list[JobClass]]]) -> Branch:
         children = below.pop(name, [])
         node: Leaf | Branch
         if name in lines:
-            leaf = Leaf(share, lines[name][1], nested=bool(children))
+            leaf = Leaf(share, lines[name][1], tell, nested=bool(children))
             node = Branch(share, [*children, leaf]) if children else leaf
         else:
             node = Branch(share, children)

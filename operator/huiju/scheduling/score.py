@@ -36,7 +36,9 @@ class Scorer:
         policy: Policy,
         centers: Mapping[str, CenterState],
         gflops: Callable[[str], int],
+        prices: int = 0,
     ) -> None:
+        self._prices = prices
         self._policy = policy
         self._centers = centers
         self._gflops = gflops
@@ -97,7 +99,12 @@ class Scorer:
 
     def rank(self, option: Option, wish: Wish, now: float) -> tuple[float, bool, str, int]:
         """Sorts options, best first."""
-        score = sum(self.terms(option, wish, now))
+        # Everything but the home depends on the option, the run time, the hour, and prices.
+        away = bool(wish.home) and option.center != wish.home
+        key = (self._prices, wish.expected_runtime, now // _HOUR, away)
+        score = option.costs.get(key)
+        if score is None:
+            score = option.costs[key] = sum(self.terms(option, wish, now))
         return (score, option.center != wish.home, option.center, option.alternative)
 
 

@@ -7,7 +7,7 @@ that lack room now count before those that could never take the job.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from huiju.scheduling import reasons
 from huiju.scheduling.model import Refusal
@@ -32,15 +32,27 @@ def main_reason(words: Iterable[str]) -> str:
     return hopeful.pop() if len(hopeful) == 1 else reasons.NO_CENTER
 
 
-def message_of(refusals: Sequence[Refusal], centers: int) -> str:
-    """The message that goes with `main_reason`."""
+def shown(named: Sequence[tuple[str, str]]) -> list[str]:
+    """The centers of which a message tells in full, of pairs of center and word."""
+    hopeful = [center for center, word in named if word not in _NEVER]
+    chosen = hopeful or [center for center, _ in named]
+    return list(dict.fromkeys(chosen))[:_SHOWN]
+
+
+def message_of(
+    refusals: Sequence[Refusal], centers: int, counts: Mapping[str, int] | None = None
+) -> str:
+    """The message that goes with `main_reason`.
+
+    `counts` is how often each reason was given, if the refusals are not all there are.
+    """
     if not centers:
         return "there is no center"
     hopeful = [r for r in refusals if r.reason not in _NEVER]
-    shown = (hopeful or list(refusals))[:_SHOWN]
-    text = "; ".join(f"{r.center}: {r.message}" for r in shown)
-    rest = Counter(r.reason for r in refusals)
-    rest.subtract(Counter(r.reason for r in shown))
+    told = (hopeful or list(refusals))[:_SHOWN]
+    text = "; ".join(f"{r.center}: {r.message}" for r in told)
+    rest = Counter(r.reason for r in refusals) if counts is None else Counter(counts)
+    rest.subtract(Counter(r.reason for r in told))
     more = ", ".join(f"{count} {word}" for word, count in sorted(rest.items()) if count > 0)
     what = "the center cannot" if centers == 1 else f"none of {centers} centers can"
     return f"{what} take it now: {text}" + (f"; besides {more}" if more else "")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
-from huiju.scheduling.capacity import CenterState
-from huiju.scheduling.fit import Fitter
+from huiju.scheduling.capacity import CenterState, Hold
+from huiju.scheduling.fit import Fitter, Kind
+from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import Avoid, Center, Job, JobShape, Placed, Queue
-from huiju.scheduling.order import ClassKey, JobClass, place_of
+from huiju.scheduling.order import JobClass, Line, place_of
 from huiju.scheduling.policy import Policy
 from huiju.scheduling.share import Tree
 
@@ -58,7 +59,7 @@ class World:
         self.centers: dict[str, CenterState] = {}
         """Sorted by name."""
         self.jobs: dict[str, Job] = {}
-        self.lines: dict[str, dict[ClassKey, JobClass]] = {}
+        self.lines: dict[str, Line] = {}
         """Classes of waiting jobs by queue."""
         self.backing: list[tuple[float, str]] = []
         """Heap of jobs that are in no line before a time."""
@@ -74,10 +75,15 @@ class World:
         self.now = 0.0
         """The latest time that a cycle ran at."""
         self.changed = True
-        self.growth = 0
-        """Rises when something may fit that did not fit before."""
+        self.market = Market()
+        self.prices = 0
+        """Rises when what a score rests on has changed, besides the job and its place."""
+        self.holding: dict[str, CenterState] = {}
+        """Centers in which nodes are held."""
         self.wakes_at = inf
         self._fitters: dict[FitterKey, Fitter] = {}
+        self._by_identity: dict[int, Fitter] = {}
+        """Fitters that avoid no center by the identity of their shape, which they keep alive."""
         self._class_of: dict[str, JobClass] = {}
         self._gflops: dict[str, int] = {}
         self._ends: dict[str, Ends] = {}
@@ -86,7 +92,7 @@ class World:
         """A copy in which nobody waits and the jobs placed in the center are unknown."""
         made = World(policy)
         made.tree = self.tree.copy()
-        made.centers = {name: state.copy() for name, state in self.centers.items()}
+        made.centers = {name: state.copy(made.market) for name, state in self.centers.items()}
         for uid, placed in self.placed.items():
             if placed.center == center:
                 made.tree.add(placed.job.queue, -placed.gflops)
@@ -103,23 +109,40 @@ class World:
         """Take over a center's newest view."""
         state = self.centers.get(center.name)
         if state is None:
-            state = CenterState(center)
+            state = CenterState(center, self.market)
             self.centers[center.name] = state
             self.centers = dict(sorted(self.centers.items()))
+        before = (state.policy, state.models)
+        self.holding.pop(center.name, None)
         state.replace(center)
-        self._grown()
+        self.changed = True
+        if (state.policy, state.models) != before:
+            self._repriced()
 
     def drop_center(self, name: str) -> None:
         """Forget a center; what jobs hold there is still counted until they are dropped."""
-        if self.centers.pop(name, None) is not None:
-            for fitter in self._fitters.values():
-                fitter.forget(name)
-            self._grown()
+        state = self.centers.pop(name, None)
+        if state is not None:
+            self.holding.pop(name, None)
+            self.market.touch(ANY, name)
+            self.changed = True
+            self._repriced()
 
-    def _grown(self) -> None:
-        self.changed = True
-        self.growth += 1
+    def _repriced(self) -> None:
+        self.prices += 1
         self._gflops.clear()
+
+    def hold(self, hold: Hold) -> None:
+        """Keep nodes of a center for a job."""
+        state = self.centers[hold.center]
+        state.hold(hold)
+        self.holding[hold.center] = state
+
+    def release_holds(self) -> None:
+        """End all holds."""
+        for state in self.holding.values():
+            state.release_holds()
+        self.holding.clear()
 
     def gflops(self, model: str) -> int:
         """Normalized compute of one unit of a model, 0 where no center has it."""
@@ -180,18 +203,32 @@ class World:
         )
 
     def _join(self, job: Job) -> None:
-        fitter_key = (job.shape, job.avoid)
-        fitter = self._fitters.get(fitter_key)
+        fitter = self._known_fitter(job)
         if fitter is None:
-            fitter = self._fitters[fitter_key] = Fitter(job.shape, job.avoid)
-        key = ClassKey(job.queue, fitter, job.expected_runtime, job.max_runtime)
-        line = self.lines.setdefault(job.queue, {})
-        found = line.get(key)
+            fitter = self._fitters[job.shape, job.avoid] = Fitter(job.shape, job.avoid)
+            if not job.avoid:
+                self._by_identity[id(job.shape)] = fitter
+        times = (job.expected_runtime, job.max_runtime)
+        kind = fitter.kinds.get(times)
+        if kind is None:
+            kind = fitter.kinds[times] = Kind(fitter, *times)
+        line = self.lines.get(job.queue)
+        if line is None:
+            line = self.lines[job.queue] = Line()
+        found = line.classes.get(kind)
         if found is None:
-            found = line[key] = JobClass(key)
-            fitter.users += 1
-        found.add(place_of(job, self.policy.priority_step))
+            found = line.classes[kind] = JobClass(job.queue, kind)
+            kind.users += 1
+        line.add(found, place_of(job, self.policy.priority_step))
         self._class_of[job.uid] = found
+
+    def _known_fitter(self, job: Job) -> Fitter | None:
+        if not job.avoid:
+            # Equal shapes are mostly one object; to find it takes less than to hash a shape.
+            found = self._by_identity.get(id(job.shape))
+            if found is not None and found.shape is job.shape:
+                return found
+        return self._fitters.get((job.shape, job.avoid))
 
     def drop_job(self, uid: str) -> None:
         """A job waits no longer."""
@@ -201,19 +238,28 @@ class World:
         if job is None or found is None:
             return
         self.changed = True
-        found.remove(place_of(job, self.policy.priority_step))
+        self.lines[found.queue].remove(found, place_of(job, self.policy.priority_step))
         if not found.line:
             self._drop_class(found)
 
     def _drop_class(self, found: JobClass) -> None:
-        key = found.key
-        line = self.lines[key.queue]
-        del line[key]
-        if not line:
-            del self.lines[key.queue]
-        key.fitter.users -= 1
-        if not key.fitter.users:
-            del self._fitters[key.fitter.shape, key.fitter.avoid]
+        line, kind = self.lines[found.queue], found.key
+        del line.classes[kind]
+        if not line.classes:
+            del self.lines[found.queue]
+        kind.users -= 1
+        if kind.users:
+            return
+        fitter = kind.fitter
+        del fitter.kinds[kind.expected_runtime, kind.max_runtime]
+        if not fitter.kinds:
+            del self._fitters[fitter.shape, fitter.avoid]
+            if self._by_identity.get(id(fitter.shape)) is fitter:
+                del self._by_identity[id(fitter.shape)]
+
+    def fitters(self) -> Iterable[Fitter]:
+        """One for each distinct shape that waits."""
+        return self._fitters.values()
 
     def class_of(self, uid: str) -> JobClass | None:
         """The class that a waiting job is in, None while it backs off."""
@@ -221,7 +267,7 @@ class World:
 
     def fitter(self, job: Job) -> Fitter:
         """The fitter of a job that need not be waiting."""
-        return self._fitters.get((job.shape, job.avoid)) or Fitter(job.shape, job.avoid)
+        return self._known_fitter(job) or Fitter(job.shape, job.avoid)
 
     def wake(self, now: float) -> None:
         """It is `now`: jobs whose time has come join their lines."""
