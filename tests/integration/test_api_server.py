@@ -24,6 +24,8 @@ from huiju.api.structural import walk
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, ApiStatus
 from huiju.kube.resources import (
+    CENTER_INVENTORIES,
+    CENTER_WORKS,
     COMPUTE_CENTERS,
     COMPUTE_QUEUES,
     CONFIG_MAPS,
@@ -43,6 +45,8 @@ RESOURCES = {
     "ComputeCenter": COMPUTE_CENTERS,
     "ComputeQueue": COMPUTE_QUEUES,
     "CrossRegionJob": CROSS_REGION_JOBS,
+    "CenterWork": CENTER_WORKS,
+    "CenterInventory": CENTER_INVENTORIES,
     "Secret": SECRETS,
     "ConfigMap": CONFIG_MAPS,
 }

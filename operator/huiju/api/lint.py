@@ -25,8 +25,8 @@ LARGEST: Final = 262_144
 COLUMNS: Final = 6
 """Columns that fit a terminal beside the name; more go to `-o wide`."""
 LONGEST_MESSAGE: Final = 250
-FREE_FORM: Final = frozenset({".spec.template"})
-"""Where members without a schema are meant to be: an ordinary pod template."""
+FREE_FORM: Final = frozenset({".spec.template", ".spec.attempts[].objects[]"})
+"""Where members without a schema are meant to be: a pod template, and whole Kubernetes objects."""
 
 _CAMEL: Final = re.compile(r"[a-z][a-zA-Z0-9]*")
 _KEBAB: Final = re.compile(r"[a-z][a-z0-9]*")
@@ -66,7 +66,7 @@ def _envelope(definition: Mapping[str, Any]) -> Found:
         yield "names.listKind", f"must be {names['kind']}List"
     for member in ("plural", "singular"):
         if not _KEBAB.fullmatch(names[member]) or not names[member].startswith(
-            names["kind"].lower()
+            names["kind"].lower().removesuffix("y")  # inventory, inventories
         ):
             yield f"names.{member}", "must be the kind in lower case"
     if not names.get("shortNames"):

@@ -109,3 +109,5 @@ API_SERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", "A
 COMPUTE_CENTERS: Final = Resource(*_HUIJU, "computecenters", "ComputeCenter", False)
 COMPUTE_QUEUES: Final = Resource(*_HUIJU, "computequeues", "ComputeQueue", False)
 CROSS_REGION_JOBS: Final = Resource(*_HUIJU, "crossregionjobs", "CrossRegionJob", True)
+CENTER_WORKS: Final = Resource(*_HUIJU, "centerworks", "CenterWork", True)
+CENTER_INVENTORIES: Final = Resource(*_HUIJU, "centerinventories", "CenterInventory", True)
