@@ -185,11 +185,13 @@ def spoiled(draw: st.DrawFn, kind: type[KubeObject]) -> Json:
         holder, key = draw(st.sampled_from(places))
         match draw(st.sampled_from(["replace", "remove", "add", "repeat"])):
             case "replace":
-                holder[key] = draw(JUNK)
+                holder[key] = copy.deepcopy(draw(JUNK))  # else later changes nest it in itself
             case "remove":
                 del holder[key]
             case "add" if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["nodes", "replicas", "name", "x"]))] = draw(JUNK)
+                holder[draw(st.sampled_from(["nodes", "replicas", "name", "x"]))] = copy.deepcopy(
+                    draw(JUNK)
+                )
             case "repeat" if isinstance(holder, list):
                 holder.append(copy.deepcopy(holder[key]))
     return document
