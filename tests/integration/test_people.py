@@ -104,6 +104,16 @@ async def test_from_join_to_logs(
     assert "near" in told
     assert "NoNodeFits" in told
     assert "warning" not in told
+    code, told = await command(hub, namespace, "whatif", *job)
+    assert code == 0, told
+    assert "Position  2 in queue people (1 ahead)" in told
+    assert "NoNodeFits" in told
+    code, told = await command(hub, namespace, "whatif", "--cordon", "near")
+    assert code == 0, told
+    assert f"{namespace}/runs" in told
+    code, told = await command(hub, namespace, "whatif", "--cordon", "nowhere")
+    assert (code, "not found" in told) == (1, True), told
+
     code, told = await command(hub, namespace, "why", "runs")
     assert "Placed    near, on ascend-910b3 (epoch 1)" in told
 

@@ -53,6 +53,10 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
         message = f"waits {job.not_before - now:.0f} s before its next attempt"
         return Explanation(ahead + 1, ahead, reasons.BACKING_OFF, message, trace, job.not_before)
     reason, message = _reason(world, cycle, found, share, place, trace)
+    if trace.candidates and reason != reasons.QUEUED:
+        # There is room, and a limit holds the job back: nobody knows for how long.
+        basis = f"there is room in {trace.candidates[0].center}, and the job waits for its queue"
+        return Explanation(ahead + 1, ahead, reason, message, trace, None, basis)
     start, basis, center = _start(cycle, found, share, trace, ahead, now)
     return Explanation(ahead + 1, ahead, reason, message, trace, start, basis, center)
 
