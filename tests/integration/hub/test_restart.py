@@ -107,7 +107,7 @@ async def test_what_was_made_for_a_workload_that_never_came_goes_with_the_job(
     # The decision, the Service refused for want of a namespace, the namespace, the Service.
     leash = Leash(allowed=4)
     await world.submit("early", workers=2)
-    async with running(world.hub, leash):
+    async with running(world.hub, leash, waiting_write_delay=60.0):
         async with asyncio.timeout(40):
             await leash.spent.wait()
     center = (await world.status("early"))["placement"]["center"]
