@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from huiju.cli.preflight import glance
+from huiju.cli.session import Session
 from huiju.kube.client import Client
 from huiju.kube.kubeconfig import from_secret_bytes
 from huiju.kube.resources import (
@@ -27,11 +30,12 @@ from huiju.kube.resources import (
     PODS,
     SECRETS,
 )
+from lab import joining
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
-JOB = {
+JOB: dict[str, Any] = {
     "apiVersion": "huiju.dev/v1alpha1",
     "kind": "CrossRegionJob",
     "metadata": {"name": "pretrain", "labels": {"team": "a"}},
@@ -42,6 +46,7 @@ JOB = {
         "template": {"spec": {"containers": [{"name": "train", "image": "img"}]}},
     },
 }
+KIND_OF_CENTER = {"apiVersion": COMPUTE_CENTERS.api_version, "kind": COMPUTE_CENTERS.kind}
 FLAGS = ("--queue", "research", "--accelerator", "ascend-910b3:8", "--image", "img")
 STAMP = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -80,7 +85,8 @@ class Cli:
 
 
 @pytest.fixture
-async def cli(hub: Cluster, namespace_in: NamespaceIn) -> Cli:
+async def cli(hub: Cluster, namespace_in: NamespaceIn, admin: Client) -> Cli:
+    await joining.queue(admin, "research")
     return Cli(hub.kubeconfig, await namespace_in(hub))
 
 
@@ -159,6 +165,52 @@ async def test_the_servers_own_words_reach_the_user(cli: Cli) -> None:
     assert done.code == 1
     assert "perWorker" in done.err
     assert "Traceback" not in done.err
+
+
+async def test_what_cannot_run_is_told_at_once(cli: Cli, admin: Client, tmp_path: Path) -> None:
+    lost = await cli("submit", "--name", "lost", "--queue", "reserch", *FLAGS[2:])
+    assert lost.code == 1
+    assert "no queue reserch, did you mean research?" in lost.err
+    await joining.queue(admin, "research", namespaces=["team-a"])
+    for more in ((), ("--dry-run=server",)):
+        shut = await cli("submit", "--name", "shut", *FLAGS, *more)
+        assert shut.code == 1
+        assert f"takes no jobs of namespace {cli.namespace}" in shut.err
+    await joining.queue(admin, "research", namespaces=["*"])
+
+    misspelled = JOB | {"spec": JOB["spec"] | {"worker": 4}}
+    unknown = await cli("submit", "-f", "-", stdin=json.dumps(misspelled))
+    assert unknown.code == 1
+    assert 'unknown field "spec.worker"' in unknown.err
+    assert (await cli("jobs", "-o", "name")).out == ""
+
+    secret = {"kubeconfigSecret": {"name": "none"}}
+    spec = {"connection": {"push": secret}, "region": "south"}
+    center = {**KIND_OF_CENTER, "metadata": {"name": "cli-models"}, "spec": spec}
+    await admin.create(COMPUTE_CENTERS, center)
+    accelerator = {"model": "ascend-910b3", "resource": "huawei.com/Ascend910", "unit": "device"}
+    await admin.patch_status(COMPUTE_CENTERS, "cli-models", None, {"accelerators": [accelerator]})
+    try:
+        odd = await cli("submit", "--name", "odd", *FLAGS[:3], "ascend-91ob3:8", *FLAGS[4:])
+    finally:
+        await admin.delete(COMPUTE_CENTERS, "cli-models")
+    assert odd.code == 0, odd.err
+    assert "no center has ascend-91ob3 now: did you mean ascend-910b3?" in odd.err
+    assert "kubectl huiju why odd" in odd.err
+
+
+async def test_a_refusal_within_a_moment_is_told(
+    cli: Cli, admin: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = await admin.create(CROSS_REGION_JOBS, JOB, cli.namespace)
+    never = condition("Accepted", "False", "InvalidTemplate") | {"message": "no such volume"}
+    await status(admin, cli.namespace, "pretrain", conditions=[never])
+    session = Session(argparse.Namespace(kubeconfig=str(cli.kubeconfig), namespace=cli.namespace))
+    assert await asyncio.to_thread(glance, session, [made]) == 1
+    session.api.close()
+    told = capfd.readouterr().err
+    assert "(InvalidTemplate): no such volume" in told
+    assert f"kubectl delete crossregionjob pretrain -n {cli.namespace}" in told
 
 
 async def test_waiting_ends_with_the_job(cli: Cli, admin: Client) -> None:

@@ -162,7 +162,7 @@ class Sharing(ApiModel):
     """At most this share of each model's allocatable units is held by federated jobs."""
     reserve: Annotated[list[UnitLimit], by("model"), Field(max_length=64)] = []
     """Units that stay free for the center's own users."""
-    namespaces: Annotated[list[NamespacePattern], SET, Field(max_length=256)] = ["*"]
+    namespaces: Annotated[list[NamespacePattern], ATOMIC, Field(max_length=256)] = ["*"]
     """Hub namespaces whose jobs are accepted; `*` matches any characters."""
     image_prefixes: Annotated[list[Image], SET, Field(max_length=256)] = []
     """Images must start with one of these; empty allows all."""

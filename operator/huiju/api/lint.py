@@ -185,6 +185,8 @@ def _bounds(node: Schema) -> Iterator[str]:
                 yield "a list needs x-kubernetes-list-type, or several writers overwrite each other"
             if "maxItems" not in node:
                 yield "a list needs maxItems"
+            if node.get("default") and node.get("x-kubernetes-list-type") != "atomic":
+                yield "a list with items by default is atomic: server-side apply would keep them"
         case "string":
             if "enum" not in node and "maxLength" not in node:
                 yield "a string needs maxLength: rules over it cost what it may at most hold"

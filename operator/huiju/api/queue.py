@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from huiju.api.markers import SET, Column, KindInfo, Rule
+from huiju.api.markers import ATOMIC, Column, KindInfo, Rule
 from huiju.api.meta import (
     ApiModel,
     Conditions,
@@ -54,7 +54,7 @@ class ComputeQueueSpec(ApiModel):
     """TFLOPS that the queue never exceeds; none is no limit."""
     lending_limit: Tflops | None = None
     """How much of an unused guarantee others may borrow; none is all of it."""
-    namespaces: Annotated[list[NamespacePattern], SET, Field(max_length=256)] = ["*"]
+    namespaces: Annotated[list[NamespacePattern], ATOMIC, Field(max_length=256)] = ["*"]
     """Namespaces whose jobs may use the queue; `*` matches any characters."""
     home_center: Name | None = None
     """Center to prefer when all else is equal."""

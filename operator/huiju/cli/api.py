@@ -64,8 +64,9 @@ class Api:
     def create(
         self, res: Resource, obj: Fields, namespace: str | None = None, *, dry_run: bool = False
     ) -> Fields:
-        """POST an object; raises AlreadyExists."""
-        query = {"dryRun": "All" if dry_run else ""}
+        """POST an object; raises AlreadyExists, and for a field that the server does not know."""
+        # Else a misspelled field would be dropped in silence; kubectl asks for the same.
+        query = {"dryRun": "All" if dry_run else "", "fieldValidation": "Strict"}
         return self.call("POST", res.path(namespace), obj, query=query)
 
     def patch(

@@ -30,7 +30,7 @@ def from_files(paths: Sequence[str]) -> list[Fields]:
 def _read(path: str) -> list[Fields]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _loader()
     where = "standard input" if path == "-" else path
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
@@ -40,9 +40,29 @@ def _read(path: str) -> list[Fields]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise UsageError(f"{where}{line}: not YAML: {problem}") from error
+        problem = getattr(error, "problem", None) or "its characters are not those of YAML"
+        raise UsageError(f"{where}{line}: cannot be read as YAML: {problem}") from error
     return [_job(document, where) for document in documents]
+
+
+def _loader() -> Any:
+    """A safe loader that refuses a key given twice, of which the last would win in silence."""
+    import yaml
+
+    safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(safe):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    if key.value in seen:
+                        told = f"the key {key.value!r} is given twice"
+                        raise yaml.constructor.ConstructorError(None, None, told, key.start_mark)
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _job(document: Any, where: str) -> Fields:

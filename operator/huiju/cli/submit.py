@@ -1,4 +1,4 @@
-"""`kubectl huiju submit`: creates jobs, and may wait for their end.
+"""`kubectl huiju submit`: creates jobs, tells at once what is wrong, and may wait for their end.
 
 Decides nothing about the job itself. Invariant: a job that exists is never changed; a second
 submission of the same name is an error.
@@ -7,6 +7,7 @@ submission of the same name is an error.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from huiju.cli.failures import OK, Failure, UsageError
@@ -96,17 +97,22 @@ def run(session: Session) -> int:
     if flags.dry_run == "client":
         _print_dry(session, jobs)
         return OK
+    from huiju.cli import preflight
+
+    preflight.check_queues(session, jobs)
     dry = flags.dry_run == "server"
     made = []
     for job in jobs:
         meta = job["metadata"]
         made.append(_create(session, CROSS_REGION_JOBS, job, meta["namespace"], dry=dry))
         _print(session, made[-1], dry=dry)
-    if not flags.wait:
-        return OK
-    from huiju.cli.wait import wait_all
+    preflight.note_unknown_models(session, made)
+    if flags.wait:
+        from huiju.cli.wait import wait_all
 
-    return wait_all(session, made, flags.timeout)
+        return wait_all(session, made, flags.timeout)
+    # Scripts that ask for names or objects read the outcome from the jobs themselves.
+    return OK if dry or flags.output else preflight.glance(session, made)
 
 
 def _jobs(session: Session) -> list[dict[str, Any]]:
@@ -155,14 +161,7 @@ def _print(session: Session, job: dict[str, Any], *, dry: bool) -> None:
             session.say(f"job {meta['namespace']}/{meta['name']} would be taken (server dry run)")
         case _:
             session.say(f"job {meta['namespace']}/{meta['name']} submitted")
-            if not session.flags.wait:
-                session.note(f"see why it waits: kubectl huiju why {_where(session, meta)}")
-
-
-def _where(session: Session, meta: dict[str, Any]) -> str:
-    own = session.credentials.namespace
-    name, namespace = meta["name"], meta["namespace"]
-    return name if namespace == own else f"{name} -n {namespace}"
+            sys.stdout.flush()
 
 
 def _print_dry(session: Session, jobs: list[dict[str, Any]]) -> None:

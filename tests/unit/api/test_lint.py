@@ -82,6 +82,11 @@ def without(schema: Definition, member: str) -> Definition:
 CASES: list[tuple[str, Callable[[Definition], object], str]] = [
     ("list-type", add("x", without(LIST, "x-kubernetes-list-type")), ".spec.x: a list needs x-"),
     ("list-bound", add("x", without(LIST, "maxItems")), ".spec.x: a list needs maxItems"),
+    (
+        "kept-default",
+        add("x", {**LIST, "x-kubernetes-list-type": "set", "default": ["*"]}),
+        ".spec.x: a list with items by default is atomic",
+    ),
     ("text-bound", add("x", without(TEXT, "maxLength")), ".spec.x: a string needs maxLength"),
     (
         "item-bound",

@@ -116,6 +116,7 @@ def test_files_may_hold_several_jobs(tmp_path: Path) -> None:
         (JOB.replace("v1alpha1", "v2"), "apiVersion must be"),
         (JOB.replace("{name: a}", "{}"), "metadata.name"),
         (JOB.replace("{name: a}", "[]"), "metadata.name"),
+        (JOB.replace("{queue: q}", "{queue: q, queue: r}"), "line 4.*'queue' is given twice"),
     ],
 )
 def test_files_that_are_no_jobs(tmp_path: Path, content: str, told: str) -> None:
