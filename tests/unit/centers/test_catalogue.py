@@ -112,6 +112,7 @@ def said(resource: str, model: str, selector: dict[str, str] | None = None, **mo
         ),
         ("huawei.com/Ascend910B4-1", {}, 32, "ascend-910b4-1-shared", SHARE, 0, Topology.FLAT),
         (GPU, {PRODUCT: "Tesla-V100-SXM2-32GB"}, 8, "nvidia-v100", DEVICE, 125_000, Topology.FLAT),
+        (GPU, {PRODUCT: "Tesla-T4-SHARED"}, 40, "nvidia-t4-shared", SHARE, 0, Topology.FLAT),
         (GPU, {PRODUCT: "Tesla-T4"}, 4, "nvidia-t4", DEVICE, 65_000, Topology.FLAT),
         (GPU, {PRODUCT: "NVIDIA-A10"}, 4, "nvidia-a10", DEVICE, 125_000, Topology.FLAT),
         (GPU, {PRODUCT: "NVIDIA-L20"}, 4, "nvidia-l20", DEVICE, 119_500, Topology.FLAT),

@@ -32,6 +32,7 @@ Evidence = tuple[tuple[str, str], ...]
 
 ASCEND_TYPE: Final = "accelerator-type"
 SHARING: Final = "nvidia.com/gpu.sharing-strategy"
+PRODUCT: Final = "nvidia.com/gpu.product"
 REPLICAS: Final = "nvidia.com/gpu.replicas"
 AMD_UNITS: Final = ("amd.com/gpu.cu-count", "beta.amd.com/gpu.cu-count")
 _SHARED_WAYS: Final = frozenset({"time-slicing", "mps"})
@@ -294,7 +295,9 @@ def _copies(
             return counted
     replicas = int(labels[REPLICAS]) if labels.get(REPLICAS, "").isdecimal() else 0
     if row.vendor == "nvidia":
-        if labels.get(SHARING) in _SHARED_WAYS:
+        # Older discovery says it by the product's name alone.
+        shared = labels.get(PRODUCT, "").endswith("-SHARED")
+        if shared or labels.get(SHARING) in _SHARED_WAYS:
             return replicas if replicas > 1 else 0
         if replicas > 1:
             return replicas
