@@ -146,6 +146,13 @@ async def test_submit_show_and_switch(cli: Cli, admin: Client, tmp_path: Path) -
     one = yaml.safe_load((await cli("jobs", "pretrain", "-o", "yaml")).out)
     assert one["kind"] == "CrossRegionJob"
     assert "managedFields" not in one["metadata"]
+    titles, line = (await cli("jobs", "-o", "csv")).out.splitlines()
+    logged = dict(zip(titles.split(","), line.split(","), strict=True))
+    assert (logged["cluster"], logged["gpus"], logged["status"]) == ("guiyang", "16", "Running")
+    await joining.queue(admin, "research", homeCenter="beijing")
+    assert ",beijing," in (await cli("jobs", "pretrain", "-o", "csv")).out
+    refused = await cli("jobs", "-w", "-o", "csv")
+    assert (refused.code, "-w prints rows" in refused.err) == (2, True)
 
     for verb, field, value in (
         ("suspend", "suspend", True),

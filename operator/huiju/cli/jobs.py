@@ -9,7 +9,8 @@ import argparse
 import time
 from typing import Any
 
-from huiju.cli.listing import Question, add_listing_flags, check_flags, show
+from huiju.cli.failures import OK
+from huiju.cli.listing import Question, add_listing_flags, check_flags, read, show
 from huiju.cli.session import Session
 from huiju.cli.table import Column, age, dig
 
@@ -18,7 +19,8 @@ examples:
   kubectl huiju jobs                         jobs of the namespace
   kubectl huiju jobs -A --center guiyang     everything that runs in one center
   kubectl huiju jobs --phase Queued -o wide  what waits, and why
-  kubectl huiju jobs pretrain -w             one job, a row on each change"""
+  kubectl huiju jobs pretrain -w             one job, a row on each change
+  kubectl huiju jobs -A -o csv > log.csv     the queue log, a trace for `huiju simulate`"""
 PHASES = (
     "Queued",
     "Dispatching",
@@ -34,7 +36,7 @@ PHASES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.epilog = EXAMPLES
-    add_listing_flags(parser, "job", namespaced=True)
+    add_listing_flags(parser, "job", namespaced=True, more=("csv",))
     parser.add_argument("--queue", metavar="NAME", help="only jobs of this queue")
     parser.add_argument("--center", metavar="NAME", help="only jobs placed in this center")
     parser.add_argument("--phase", choices=PHASES, help="only jobs in this phase")
@@ -58,8 +60,26 @@ def run(session: Session) -> int:
         labels=flags.selector,
         fields=",".join(f"{key}={value}" for key, value in wanted.items() if value),
     )
+    if flags.output == "csv":
+        return _log(session, question)
     columns = (NAMESPACE, *COLUMNS) if flags.all_namespaces else COLUMNS
     return show(session, question, columns)
+
+
+def _log(session: Session, question: Question) -> int:
+    """Print the queue log; home centers are left out where the caller may not read queues."""
+    from huiju.cli.joblog import homes_of, text
+    from huiju.kube.errors import Forbidden
+    from huiju.kube.resources import COMPUTE_QUEUES
+
+    jobs, _ = read(session, question)
+    homes: dict[str, str] = {}
+    try:
+        homes = homes_of(session.api.list(COMPUTE_QUEUES, None)[0])
+    except Forbidden as error:
+        session.note(f"warning: `cluster` is where each job was placed, not its home: {error}")
+    session.say(text(jobs, homes, time.time()).rstrip("\n"))
+    return OK
 
 
 def _workers(job: dict[str, Any]) -> str:

@@ -35,10 +35,13 @@ class Question:
     fields: str = ""
 
 
-def add_listing_flags(parser: argparse.ArgumentParser, noun: str, *, namespaced: bool) -> None:
-    """NAME…, -o, -w, -l and, for namespaced kinds, -A."""
+def add_listing_flags(
+    parser: argparse.ArgumentParser, noun: str, *, namespaced: bool, more: tuple[str, ...] = ()
+) -> None:
+    """NAME…, -o (with `more` formats), -w, -l and, for namespaced kinds, -A."""
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"only the {noun}s of these names")
-    parser.add_argument("-o", "--output", choices=("wide", "json", "yaml", "name"), help="format")
+    formats = ("wide", "json", "yaml", "name", *more)
+    parser.add_argument("-o", "--output", choices=formats, help="format")
     parser.add_argument("-w", "--watch", action="store_true", help="go on with rows on change")
     parser.add_argument("-l", "--selector", metavar="QUERY", default="", help="label selector")
     if namespaced:
@@ -47,7 +50,7 @@ def add_listing_flags(parser: argparse.ArgumentParser, noun: str, *, namespaced:
 
 def check_flags(flags: argparse.Namespace) -> None:
     """Refuse flags that do not go together, before anything is asked for."""
-    if flags.watch and flags.output in ("json", "yaml", "name"):
+    if flags.watch and flags.output not in (None, "wide"):
         raise UsageError(f"-w prints rows and cannot be used with -o {flags.output}")
     if flags.names and flags.selector:
         raise UsageError("give either names or a selector, not both")
@@ -62,7 +65,7 @@ def show(
 ) -> int:
     """List the objects of a question in the format that the flags ask for."""
     flags = session.flags
-    items, version = _read(session, question)
+    items, version = read(session, question)
     if order is not None:
         items = order(items)
     match flags.output:
@@ -83,7 +86,8 @@ def show(
     return OK
 
 
-def _read(session: Session, question: Question) -> tuple[list[Fields], str]:
+def read(session: Session, question: Question) -> tuple[list[Fields], str]:
+    """The objects of a question, and the version of the listing if it was one."""
     if not question.names:
         return session.api.list(
             question.res, question.namespace, labels=question.labels, fields=question.fields

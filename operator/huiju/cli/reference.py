@@ -1,6 +1,6 @@
 """`docs/cli.md`, made from the parser: `python -m huiju.cli.reference --write` or `--check`.
 
-Decides the page's layout. Invariant: the page says nothing that `--help` does not.
+Decides the page's layout. Invariant: what the page says of a verb is what `--help` says.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from huiju.cli.joblog import COLUMNS
 from huiju.cli.main import PROGRAM, build_parser
 from huiju.cli.verbs import VERBS
 
@@ -26,6 +27,15 @@ anywhere; kubeconfigs with exec plugins, token files and several files in `KUBEC
 Exit codes: 0 success; 1 an error, or with `submit --wait` a job that failed; 2 a wrong command
 line; 130 Ctrl-C.
 """
+_LOG: Final = """\
+## The queue log
+
+`kubectl huiju jobs -A -o csv` prints one line for each job that the hub still holds, in the order
+of submission: times in seconds since the epoch, amounts in units as nodes advertise them. Jobs that
+went by their `ttlAfterFinished` are no longer there; to keep a log, ask more often than that. The
+columns `submit_s`, `duration_s`, `gpus`, `cluster`, `user`, `vc` and `status` are those of a trace,
+so that `huiju simulate` reads the log as it is.
+"""
 
 
 def page() -> str:
@@ -36,6 +46,8 @@ def page() -> str:
     for title, platform in (("For everybody", False), ("For platform engineers", True)):
         parts.append(f"## {title}\n")
         parts += [_verb(n, verbs[n]) for n, e in VERBS.items() if e.platform is platform]
+    parts += [_LOG, "| column | what stands in it |", "|---|---|"]
+    parts += [f"| `{name}` | {meaning} |" for name, meaning in COLUMNS.items()]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -92,14 +92,20 @@ def dig(obj: Any, *path: str) -> Any:
 
 def age(stamp: str | None, now: float) -> str:
     """Time since an RFC 3339 stamp in the two largest units, as kubectl writes ages."""
+    then = moment(stamp)
+    return "-" if then is None else span(now - then)
+
+
+def moment(stamp: str | None) -> float | None:
+    """An RFC 3339 stamp in seconds since the epoch, None where there is none."""
     if not stamp:
-        return "-"
+        return None
     from datetime import datetime
 
     try:
-        return span(now - datetime.fromisoformat(stamp).timestamp())
+        return datetime.fromisoformat(stamp).timestamp()
     except ValueError:
-        return "-"
+        return None
 
 
 def span(seconds: float) -> str:
