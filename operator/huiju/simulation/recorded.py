@@ -1,6 +1,7 @@
 """Recorded jobs and clusters as the scheduler's values.
 
-Decides how a recorded size becomes workers: up to a node one worker, beyond that whole nodes.
+Decides how a recorded size becomes workers: up to a node one worker, beyond that as few equal ones
+as possible.
 Each cluster is a center of its own with a queue whose home it is.
 """
 
@@ -57,7 +58,7 @@ def jobs_of(jobs: Sequence[TraceJob], clusters: Sequence[Cluster]) -> list[SimJo
         shape = shapes.get(one.gpus)
         if shape is None:
             workers = -(-one.gpus // node)
-            each = one.gpus if workers == 1 else node
+            each = -(-one.gpus // workers)
             alternatives = (Alternative(_ACCELERATOR.model, each),)
             shape = shapes[one.gpus] = JobShape(alternatives, workers, _REQUEST, namespace="trace")
         job = Job(

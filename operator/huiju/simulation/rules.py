@@ -1,27 +1,29 @@
 """Simple rules that others use, on the same traces, to see what the scheduler is worth.
 
-Decides nothing that Huiju uses. One pool of equal nodes; jobs of up to a node take the fullest
-node that still fits, larger jobs take whole free nodes. Invariant: at each instant finished jobs
-leave first, then arrivals join, then the line is served.
+Decides nothing that Huiju uses. Jobs of up to a node take the fullest node that still fits, larger
+jobs take whole free nodes. Invariants: a line is served in the order of its keys, and the order is
+total; a job never gets room in a center that its rule does not name.
 """
 
 from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from huiju.simulation.traces import TraceJob
 
-Order = Callable[[TraceJob], tuple[float, ...]]
+Key = tuple[float, ...]
+Order = Callable[[TraceJob], Key]
 
 
-def fifo(job: TraceJob) -> tuple[float, ...]:
+def fifo(job: TraceJob) -> Key:
     """Submission, then place in the file."""
     return (job.submit, job.index)
 
 
-def sjf(job: TraceJob) -> tuple[float, ...]:
+def sjf(job: TraceJob) -> Key:
     """Shortest first, by true durations; then as `fifo`."""
     return (job.duration, job.submit, job.index)
 
@@ -30,87 +32,149 @@ class Pool:
     """Free units of equal nodes."""
 
     def __init__(self, nodes: int, size: int) -> None:
-        self.size = size
-        self._free: list[list[int]] = [[] for _ in range(size + 1)]
+        self.nodes, self.size = nodes, size
+        self.free = nodes * size
+        """Units that nobody holds."""
+        self._left = [size] * nodes
+        self._by_free: list[list[int]] = [[] for _ in range(size + 1)]
         """Sorted node numbers by free units."""
-        self._free[size] = list(range(nodes))
+        self._by_free[size] = list(range(nodes))
 
-    def take(self, units: int) -> list[tuple[int, int]] | None:
-        """Nodes and units on each, None if the job does not fit."""
-        size = self.size
+    def whole(self) -> int:
+        """Units on nodes of which nobody holds anything."""
+        return len(self._by_free[self.size]) * self.size
+
+    def ever(self, units: int) -> bool:
+        """Whether the job would fit if nothing else ran."""
+        return -(-units // self.size) <= self.nodes
+
+    def take(self, units: int) -> Taken | None:
+        """Nodes and the units on each, None if the job does not fit."""
+        size, by_free = self.size, self._by_free
         if units <= size:
             for free in range(units, size + 1):
-                if self._free[free]:
-                    node = self._free[free].pop(0)
-                    insort(self._free[free - units], node)
-                    return [(node, units)]
+                if by_free[free]:
+                    return ((self._take(free, units), units),)
             return None
-        nodes = -(-units // size)
-        if len(self._free[size]) < nodes:
+        count, rest = divmod(units, size)
+        if len(by_free[size]) < count + bool(rest):
             return None
-        taken = self._free[size][:nodes]
-        del self._free[size][:nodes]
-        for node in taken:
-            insort(self._free[0], node)
-        return [(node, size) for node in taken]
+        found = [(self._take(size, size), size) for _ in range(count)]
+        if rest:
+            # The last node stays open for others.
+            found.append((self._take(size, rest), rest))
+        return tuple(found)
 
-    def give(self, taken: list[tuple[int, int]]) -> None:
+    def _take(self, free: int, units: int) -> int:
+        node = self._by_free[free].pop(0)
+        self._move(node, free - units)
+        return node
+
+    def _move(self, node: int, left: int) -> None:
+        self.free += left - self._left[node]
+        self._left[node] = left
+        insort(self._by_free[left], node)
+
+    def give(self, taken: Taken) -> None:
         """Return what `take` gave."""
         for node, units in taken:
-            for free, nodes in enumerate(self._free):
-                at = bisect_left(nodes, node)
-                if at < len(nodes) and nodes[at] == node:
-                    del nodes[at]
-                    insort(self._free[free + units], node)
+            left = self._left[node]
+            line = self._by_free[left]
+            del line[bisect_left(line, node)]
+            self._move(node, left + units)
+
+
+Taken = tuple[tuple[int, int], ...]
+"""Nodes, and the units on each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job that got room."""
+
+    job: TraceJob
+    pool: str
+    taken: Taken
+
+
+Choice = Callable[[TraceJob, Mapping[str, Pool]], Sequence[str]]
+"""The pools that a job may take, in the order in which they are tried."""
+
+
+class Line:
+    """Jobs that wait for the same pools; all pools' nodes are of one size."""
+
+    def __init__(
+        self, pools: Mapping[str, Pool], order: Order, choice: Choice, *, strict: bool
+    ) -> None:
+        self._pools, self._order, self._choice, self._strict = pools, order, choice, strict
+        self._waiting: dict[int, list[tuple[Key, TraceJob]]] = {}
+        """Heaps by size: jobs of one size fit or do not fit alike."""
+
+    def join(self, job: TraceJob) -> None:
+        """A job waits."""
+        heapq.heappush(self._waiting.setdefault(job.gpus, []), (self._order(job), job))
+
+    def serve(self) -> list[Start]:
+        """Give room to all that get any now; with `strict` nobody passes one that gets none."""
+        found: list[Start] = []
+        waiting = self._waiting
+        heads = [(line[0][0], units) for units, line in waiting.items()]
+        heapq.heapify(heads)
+        refused = 1 << 62
+        while heads:
+            units = heads[0][1]
+            start = self._start(waiting[units][0][1]) if units < refused else None
+            if start is None:
+                if self._strict:
                     break
+                # What does not fit tells that no larger job fits.
+                refused = min(refused, units)
+                heapq.heappop(heads)
+                continue
+            found.append(start)
+            line = waiting[units]
+            heapq.heappop(line)
+            if line:
+                heapq.heapreplace(heads, (line[0][0], units))
+            else:
+                del waiting[units]
+                heapq.heappop(heads)
+        return found
+
+    def _start(self, job: TraceJob) -> Start | None:
+        for name in self._choice(job, self._pools):
+            taken = self._pools[name].take(job.gpus)
+            if taken is not None:
+                return Start(job, name, taken)
+        return None
 
 
 def waits(
     jobs: Sequence[TraceJob], nodes: int, size: int, order: Order, *, strict: bool
 ) -> dict[int, float]:
-    """Seconds that each job waits, by its place in the file; `strict` lets nobody pass.
+    """Seconds that each job waits in one pool, by its place in the file.
 
-    Jobs larger than the pool are left out.
+    At each instant ended jobs leave first, then arrivals join, then the line is served. Jobs larger
+    than the pool are left out.
     """
     pool = Pool(nodes, size)
-    arrivals = sorted((j for j in jobs if -(-j.gpus // size) <= nodes), key=fifo)
-    ends: list[tuple[float, int, list[tuple[int, int]]]] = []
-    line: list[tuple[tuple[float, ...], TraceJob]] = []
+    line = Line({"": pool}, order, lambda job, pools: ("",), strict=strict)
+    arrivals = sorted((j for j in jobs if pool.ever(j.gpus)), key=fifo)
+    ends: list[tuple[float, int, Taken]] = []
     found: dict[int, float] = {}
-    at = 0
-    while at < len(arrivals) or ends:
-        now = min(
-            arrivals[at].submit if at < len(arrivals) else float("inf"),
-            ends[0][0] if ends else float("inf"),
-        )
+    at, count = 0, len(arrivals)
+    while at < count or ends:
+        now = arrivals[at].submit if at < count else ends[0][0]
+        if ends and ends[0][0] < now:
+            now = ends[0][0]
         while ends and ends[0][0] <= now:
             pool.give(heapq.heappop(ends)[2])
-        while at < len(arrivals) and arrivals[at].submit <= now:
-            insort(line, (order(arrivals[at]), arrivals[at]), key=lambda item: item[0])
+        while at < count and arrivals[at].submit <= now:
+            line.join(arrivals[at])
             at += 1
-        line = _serve(line, pool, now, ends, found, strict)
+        for start in line.serve():
+            job = start.job
+            found[job.index] = now - job.submit
+            heapq.heappush(ends, (now + job.duration, job.index, start.taken))
     return found
-
-
-def _serve(
-    line: list[tuple[tuple[float, ...], TraceJob]],
-    pool: Pool,
-    now: float,
-    ends: list[tuple[float, int, list[tuple[int, int]]]],
-    found: dict[int, float],
-    strict: bool,
-) -> list[tuple[tuple[float, ...], TraceJob]]:
-    refused = pool.size * 1_000_000
-    before = len(found)
-    for at, (_, job) in enumerate(line):
-        taken = pool.take(job.gpus) if job.gpus < refused else None
-        if taken is None:
-            refused = min(refused, job.gpus)
-            if strict:
-                return line[at:]
-            continue
-        found[job.index] = now - job.submit
-        heapq.heappush(ends, (now + job.duration, job.index, taken))
-    if len(found) == before:
-        return line
-    return [item for item in line if item[1].index not in found]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -19,10 +17,8 @@ from huiju.simulation.engine import Result, Run, SimJob, simulate
 from huiju.simulation.report import report, table, waits_of
 from huiju.simulation.rules import fifo, sjf, waits
 from huiju.simulation.site import Site
-from huiju.simulation.traces import TraceJob, read_jobs
+from huiju.simulation.traces import TraceJob
 from tests.scheduling_worlds import A3, A910, B3, bucket, center, core, job, nodes, shape
-
-TRACES = Path(os.environ.get("HUIJU_TRACES", Path(__file__).parents[4] / "shared" / "traces"))
 
 
 def sim(uid: str, at: float, seconds: float, units: int = 8, home: str = "", **more: Any) -> SimJob:
@@ -148,27 +144,6 @@ def test_rules_differ_as_they_should() -> None:
     assert waits(jobs, 2, 8, fifo, strict=True) == {0: 0, 1: 9, 2: 108, 3: 107}
     assert waits(jobs, 2, 8, fifo, strict=False) == {0: 0, 1: 9, 2: 0, 3: 4}
     assert waits(jobs, 2, 8, sjf, strict=True)[2] == 0
-
-
-@pytest.mark.skipif(not TRACES.is_dir(), reason="the shared traces are not here")
-def test_simple_rules_equal_the_published_simulator() -> None:
-    sources = {
-        "itp-tight": read_jobs(TRACES / "itp.csv.gz"),
-        "helios_venus_sept_2vc": read_jobs(TRACES / "helios_venus_sept_2vc.csv"),
-    }
-    sources["itp-published"] = sources["itp-tight"]
-    with (TRACES / "reference_results.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["origin"] == "both"]
-    assert len(rows) == 18
-    for row in rows:
-        scope = row["scope"]
-        mine = [j for j in sources[row["trace"]] if scope in (j.cluster, j.vc)]
-        order = {"fifo": fifo, "sjf": sjf}[row["policy"]]
-        found = waits(mine, int(row["nodes"]), 8, order, strict=row["mode"] == "strict")
-        assert sum(found.values()) / len(found) == pytest.approx(
-            float(row["mean_queue_s"]), abs=0.001
-        )
-        assert sum(1 for wait in found.values() if wait) == int(row["queued_jobs"])
 
 
 def test_the_program_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
