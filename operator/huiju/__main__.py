@@ -24,10 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     hub = programs.add_parser("hub", help="run the hub: queue, place, dispatch and follow jobs")
     _hub_arguments(hub)
+    agent = programs.add_parser(
+        "agent", help="run the agent of a pull center: sense it, run its work, report to the hub"
+    )
+    _agent_arguments(agent)
     arguments = parser.parse_args(argv)
     match arguments.program:
         case "hub":
             return _hub(arguments)
+        case "agent":
+            return _agent(arguments)
         case _:
             parser.error(f"unknown program {arguments.program!r}")
 
@@ -49,6 +55,49 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _agent_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--center", required=True, help="name of the ComputeCenter on the hub")
+    parser.add_argument("--hub-kubeconfig", required=True, help="kubeconfig of the hub, data only")
+    parser.add_argument("--center-kubeconfig", help="kubeconfig of the center; default as kubectl")
+    parser.add_argument(
+        "--namespace", default="huiju-system", help="the agent's own, in the center"
+    )
+    parser.add_argument("--bind", default="127.0.0.1", help="address of health and metrics")
+    parser.add_argument("--health-port", type=int, default=8082, help="port of health and metrics")
+    parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    import uvloop
+
+    from huiju.agent.run import run_agent
+    from huiju.agent.settings import AgentSettings
+    from huiju.kube.errors import KubeconfigRefused
+    from huiju.kube.kubeconfig import from_kubeconfig
+    from huiju.telemetry.logs import configure
+
+    configure(arguments.log_format, arguments.log_level)
+    settings = AgentSettings(
+        center=arguments.center,
+        namespace=arguments.namespace,
+        leader_election=not arguments.no_leader_election,
+        bind=arguments.bind,
+        health_port=arguments.health_port,
+    )
+    try:
+        hub = from_kubeconfig(arguments.hub_kubeconfig)
+        center = from_kubeconfig(arguments.center_kubeconfig)
+    except KubeconfigRefused as refusal:
+        print(f"huiju agent: {refusal}", file=sys.stderr)
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_agent(hub, center, settings))
 
 
 def _hub(arguments: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     CREDENTIAL_INVALID = "CredentialInvalid"
     CREDENTIAL_REFUSED = "CredentialRefused"
     IDENTITY_CHANGED = "IdentityChanged"
+    AGENT_NOT_APPROVED = "AgentNotApproved"
     INVENTORY_FRESH = "InventoryFresh"
     INVENTORY_STALE = "InventoryStale"
     MASS_ORPHANS = "MassOrphans"
@@ -321,6 +322,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.IDENTITY_CHANGED: Description(
             "The credential now leads to a different cluster than the one first met.",
             "Correct the credential; after a rebuild of the cluster delete it here and join again.",
+        ),
+        Reason.AGENT_NOT_APPROVED: Description(
+            "A pull center's agent has not been approved, or was denied.",
+            "Set `spec.connection.pull.approved` to Approved if you trust the agent.",
         ),
         Reason.INVENTORY_FRESH: Description(
             "Nodes and pods of the center are followed.",

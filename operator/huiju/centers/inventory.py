@@ -10,12 +10,14 @@ counted anew at the next question.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from huiju.centers.buckets import BucketKey, Buckets
+from huiju.centers.answers import Inventory
+from huiju.centers.buckets import BucketKey
 from huiju.centers.catalogue import Resolver
-from huiju.centers.census import Census, Contribution
+from huiju.centers.census import Contribution
 from huiju.centers.counting import count, with_devices
 from huiju.centers.deviceobjects import DeviceClass, ResourceClaim, ResourceSlice
 from huiju.centers.dra import Devices, NodeDevices
@@ -28,15 +30,28 @@ from huiju.centers.nodestate import (
     with_held,
 )
 from huiju.centers.objects import Node
-from huiju.centers.podusage import PodUse, SensedPod, read_pod
-from huiju.centers.reservations import Ledger, Reservation
-from huiju.centers.summary import summary_of
-from huiju.scheduling.model import Bucket, NodeShape, vector
+from huiju.centers.podusage import Owner, PodUse, SensedPod, read_pod
+from huiju.centers.reservations import Reservation
+from huiju.scheduling.model import NodeShape, Vector, vector
 
 log = logging.getLogger(__name__)
 _LONGEST_LIST: Final = 1024
 
-__all__ = ["CenterInventory", "Reservation"]
+__all__ = ["CenterInventory", "NodeCount", "Reservation"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCount:
+    """One node as it is counted: its place among the buckets, and what it adds to the sums."""
+
+    shape: NodeShape
+    free: Vector
+    free_devices: tuple[int, ...] | None
+    offered: bool
+    """Whether it is in a bucket: it has accelerators and takes work."""
+    contribution: Contribution
+    holders: tuple[tuple[Owner, int], ...] = ()
+    """Federated jobs with pods here, and how many."""
 
 
 @dataclass(slots=True)
@@ -55,23 +70,21 @@ class _Node:
     contribution: Contribution | None = None
 
 
-class CenterInventory:
-    """The inventory of one center; single-threaded."""
+class CenterInventory(Inventory):
+    """The inventory of one center, counted from its own objects."""
 
     def __init__(self, resolver: Resolver | None = None) -> None:
-        self.version = 0
-        """Rises whenever an answer may have changed."""
+        super().__init__()
         self._resolver = resolver or Resolver()
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[str, PodUse] = {}
-        self._ledger = Ledger()
         self._devices = Devices(self._resolver)
-        self._buckets = Buckets()
-        self._census = Census()
         self._shapes: dict[NodeShape, NodeShape] = {}
         self._dirty: set[str] = set()
         self._holding: set[str] = set()
         """Nodes with vanished devices that are still believed in."""
+        self._touched: set[str] = set()
+        """Nodes that were counted anew since somebody took note."""
 
     # --- events ------------------------------------------------------------------------------
 
@@ -110,16 +123,6 @@ class CenterInventory:
     def drop_pod(self, uid: str) -> None:
         """A pod is gone."""
         self._use(uid, None)
-
-    def reserve(self, reservation: Reservation) -> None:
-        """Keep units for a job's workers until its pods are bound; the same again is nothing."""
-        if self._ledger.reserve(reservation):
-            self.version += 1
-
-    def release(self, uid: str, epoch: int) -> None:
-        """Give a reservation back; its bound pods go on counting as pods."""
-        if self._ledger.release(uid, epoch):
-            self.version += 1
 
     def set_slice(self, slice_: ResourceSlice) -> None:
         """Devices of dynamic resource allocation were published or changed."""
@@ -163,43 +166,30 @@ class CenterInventory:
                 self._reshape(name, state)
         return min(due, default=None)
 
-    # --- answers -----------------------------------------------------------------------------
+    # --- for whoever counts elsewhere ----------------------------------------------------------
 
-    def buckets(self) -> tuple[Bucket, ...]:
-        """Nodes with accelerators that can take work, grouped; the same object until a change."""
+    def take_touched(self) -> set[str]:
+        """Nodes that may have changed since the last call; the first call names all."""
         self._recount()
-        return self._buckets.all()
+        touched, self._touched = self._touched, set()
+        return touched
 
-    def census(self) -> Census:
-        """The sums over all nodes; to be read at once and not kept."""
+    def node(self, name: str) -> NodeCount | None:
+        """What is counted of one node, None if there is no such node."""
         self._recount()
-        return self._census
-
-    def summary(self) -> dict[str, Any]:
-        """The status fields of the ComputeCenter that tell of nodes and accelerators."""
-        return summary_of(self.census())
-
-    def held_units(self, model: str) -> int:
-        """Units of a model that federated jobs hold or that are reserved for them."""
-        census = self.census()
-        return sum(census.tallies[key].federated for key in census.keys_of_model(model))
-
-    def model_labels(self, model: str, resource: str) -> dict[str, str]:
-        """Node labels that single out the model among the nodes of one resource name."""
-        return self.census().labels_of((model, resource))
-
-    def resource_of(self, model: str) -> str | None:
-        """The resource name under which the center has most of a model, None if it has none."""
-        census = self.census()
-        keys = list(census.keys_of_model(model))
-        if not keys:
+        state = self._nodes.get(name)
+        if state is None or state.contribution is None or state.shape is None:
             return None
-        return max(keys, key=lambda key: (census.tallies[key].allocatable, key))[1]
-
-    def gflops_per_unit(self, model: str, resource: str) -> int:
-        """Normalized compute of one unit, 0 if the center has no such accelerator."""
-        kind = self.census().kind((model, resource))
-        return kind.gflops if kind is not None else 0
+        holders = Counter(use.owner for use in state.pods.values() if use.owner is not None)
+        key = state.key
+        return NodeCount(
+            shape=state.shape,
+            free=key.free if key is not None else (),
+            free_devices=key.free_devices if key is not None else None,
+            offered=key is not None,
+            contribution=state.contribution,
+            holders=tuple(sorted(holders.items())),
+        )
 
     # --- keeping in step ---------------------------------------------------------------------
 
@@ -250,6 +240,7 @@ class CenterInventory:
 
     def _recount(self) -> None:
         self._dirty |= self._ledger.settle()
+        self._touched |= self._dirty
         for name in self._dirty:
             self._recount_node(name)
         self._dirty.clear()

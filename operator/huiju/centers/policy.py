@@ -14,8 +14,8 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from huiju.api.center import ComputeCenterSpec, Sharing
+from huiju.centers.answers import Inventory
 from huiju.centers.census import Census
-from huiju.centers.inventory import CenterInventory
 from huiju.scheduling.model import Center, Link, ShareLimit
 
 _HOURS: Final = 24
@@ -30,7 +30,7 @@ Window = tuple[int, int, Fraction]
 def center_view(
     name: str,
     spec: ComputeCenterSpec,
-    inventory: CenterInventory,
+    inventory: Inventory,
     *,
     closed: str,
     message: str,

@@ -1,4 +1,4 @@
-"""One push center: connects, senses, syncs, and knows whether the center can be believed.
+"""One center: connects, senses, syncs, and knows whether the center can be believed.
 
 Decides whether a center is open for placements, lost, or refused; not what runs there. Invariants:
 nothing is placed before all that the center holds was read; a credential that leads to another
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from huiju.api.center import ComputeCenterSpec
+from huiju.api.center import ComputeCenterSpec, PullConnection, PushConnection
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.inventory import Reservation
@@ -23,12 +23,14 @@ from huiju.centers.policy import center_view
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
-from huiju.hub.leadership import LeaderClient
+from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
+from huiju.kube.clock import boottime
 from huiju.kube.credentials import Credentials
-from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized
+from huiju.kube.errors import ApiStatus, BadRequest, KubeError, Transient, Unauthorized
+from huiju.kube.leading import LeaderClient
 from huiju.kube.resources import NAMESPACES, Resource
 from huiju.kube.transport import Observer
 from huiju.scheduling.model import Center
@@ -71,7 +73,7 @@ class Callbacks:
 
 
 class CenterRuntime:
-    """A push center's connection and everything that lives on it."""
+    """A center's connection, or its mailbox, and everything that lives on it."""
 
     def __init__(
         self,
@@ -90,8 +92,8 @@ class CenterRuntime:
         self._hub = hub
         self._last_seen = 0.0
         self._created = time.time()
-        self._sensor: Sensor | None = None
-        self._syncer: Syncer | None = None
+        self._sensor: Sensor | Mailbox | None = None
+        self._syncer: Syncer | Mailbox | None = None
         self._client: Client | None = None
         self._opened = False
 
@@ -108,12 +110,12 @@ class CenterRuntime:
         return self.lost_since > 0.0
 
     @property
-    def sensor(self) -> Sensor | None:
+    def sensor(self) -> Sensor | Mailbox | None:
         """The center's inventory, once it was reached."""
         return self._sensor
 
     @property
-    def syncer(self) -> Syncer:
+    def syncer(self) -> Syncer | Mailbox:
         """The center's syncer.
 
         Raises:
@@ -129,7 +131,16 @@ class CenterRuntime:
 
         Raises:
             Transient: the center is not connected now.
+            BadRequest: it is a pull center, which nobody reaches from here.
         """
+        if self.spec.connection.pull is not None:
+            raise BadRequest(
+                400,
+                "BadRequest",
+                f"center {self.name} is a pull center, whose pods the hub cannot reach; ask there:"
+                " kubectl logs -A -l huiju.dev/job-name=NAME",
+                {},
+            )
         if self._client is None:
             raise Transient(f"center {self.name} is not connected: {self.standing.message}")
         return self._client
@@ -256,12 +267,60 @@ class CenterRuntime:
             await asyncio.sleep(self._hub.settings.center_retry)
 
     async def _connected(self) -> None:
-        push = self.spec.connection.push
-        if push is None:
-            raise CredentialProblem(
-                Reason.CENTER_NOT_READY, "Pull centers need an agent; this hub serves push centers."
-            )
+        push, pull = self.spec.connection.push, self.spec.connection.pull
+        if push is not None:
+            await self._pushed(push)
+        elif pull is not None:
+            await self._pulled(pull)
 
+    async def _pulled(self, pull: PullConnection) -> None:
+        """Read the mailbox, and judge the agent's life by its Lease there."""
+        if pull.approved != "Approved":
+            # Nothing more is written into a mailbox whose agent is not trusted.
+            self._sensor = self._syncer = None
+            raise CredentialProblem(
+                Reason.AGENT_NOT_APPROVED,
+                f"The agent of {self.name} is {pull.approved.lower()}: set"
+                " spec.connection.pull.approved to Approved once you trust it.",
+            )
+        mailbox = Mailbox(
+            self._hub.client,
+            self.name,
+            self._hub.hub_id,
+            lambda: self._hub.callbacks.changed(self.name),
+            lambda observation: self._hub.callbacks.observed(self.name, observation),
+        )
+        self._sensor = self._syncer = mailbox
+        self._opened = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(mailbox.run())
+                group.create_task(self._watch_agent(mailbox))
+        finally:
+            self._opened = False
+            self._hub.callbacks.changed(self.name)
+
+    async def _watch_agent(self, mailbox: Mailbox) -> None:
+        await mailbox.synced.wait()
+        while True:
+            silent = boottime() - mailbox.heard_at if mailbox.heard_at is not None else None
+            if silent is None or silent > self._hub.settings.center_lost_after:
+                message = "The center's agent has not been heard of; is `huiju agent` at work?"
+                self._stand(None, Reason.CENTER_UNREACHABLE, message)
+                self._judge_loss()
+            else:
+                self._alive(mailbox.center_uid, time.time() - silent)
+                if self._opened and not mailbox.published:
+                    self._opened = False
+                    self._hub.callbacks.changed(self.name)
+                elif mailbox.published and not self._opened:
+                    self.version = mailbox.version
+                    self._opened = True
+                    self._hub.callbacks.opened(self.name)
+                    self._hub.callbacks.changed(self.name)
+            await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
+
+    async def _pushed(self, push: PushConnection) -> None:
         async def credentials() -> Credentials:
             # Also called after a 401: a renewed token is taken from the Secret as it is then.
             return await read_kubeconfig(self._hub.client, push.kubeconfig_secret)
@@ -319,7 +378,10 @@ class CenterRuntime:
                 f"The account may not read namespace kube-system in the center: {error}; "
                 "kubectl huiju join makes an account that may.",
             ) from None
-        uid = str(namespace["metadata"]["uid"])
+        self._alive(str(namespace["metadata"]["uid"]), time.time())
+
+    def _alive(self, uid: str, at: float) -> None:
+        """The center of this identity gave a sign of life."""
         if self.identity and uid != self.identity:
             raise CredentialProblem(
                 Reason.IDENTITY_CHANGED,
@@ -328,7 +390,7 @@ class CenterRuntime:
                 "the ComputeCenter and join the new cluster under another name.",
             )
         self.identity = uid
-        self._last_seen = time.time()
+        self._last_seen = at
         returned = self.lost and self._opened
         self.lost_since = 0.0
         if returned:

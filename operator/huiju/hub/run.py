@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
 from huiju.hub.hub import Hub
-from huiju.hub.leadership import LeaderClient
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import KubeError
+from huiju.kube.leading import LeaderClient
 from huiju.kube.lease import ElectionSettings, Elector
 from huiju.kube.resources import NAMESPACES
 from huiju.telemetry.health import application, serving

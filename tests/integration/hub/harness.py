@@ -17,10 +17,10 @@ from typing import Any
 
 from huiju.centers import names
 from huiju.hub.hub import Hub
-from huiju.hub.leadership import LeaderClient
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.errors import NotFound
+from huiju.kube.leading import LeaderClient
 from huiju.kube.resources import (
     COMPUTE_CENTERS,
     CROSS_REGION_JOBS,

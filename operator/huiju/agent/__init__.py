@@ -1,0 +1,1 @@
+"""The agent of a pull center: senses it, runs what lies in its mailbox, and reports."""

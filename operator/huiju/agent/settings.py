@@ -1,0 +1,26 @@
+"""Settings of the agent, each with its unit and why its default is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What a center's owner may tune; everything has a default that works."""
+
+    center: str
+    """Name of the ComputeCenter on the hub."""
+    namespace: str = "huiju-system"
+    """The agent's own namespace in the center, which holds its Lease."""
+    leader_election: bool = True
+    heartbeat: float = 5.0
+    """Seconds between two signs of life; the hub takes a center for lost after 40."""
+    publish_interval: float = 1.0
+    """Least seconds between two writes of the inventory: changes come in bursts."""
+    retry: float = 2.0
+    """Seconds after which a hub or center that did not answer is tried again."""
+    workers: int = 16
+    """Jobs worked on at once."""
+    bind: str = "127.0.0.1"
+    health_port: int = 8082
