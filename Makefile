@@ -56,6 +56,7 @@ check: $(STAMP) ## Format, lint, types, layer contracts, generated files (under 
 	$(BIN)/python -m huiju.api.reference --check
 	$(BIN)/python -m huiju.api.lint
 	$(BIN)/python -m huiju.cli.reference --check
+	$(BIN)/python -m huiju.telemetry.reference --check
 	$(BIN)/python -m helm.generate --check
 
 .PHONY: crds
@@ -63,6 +64,7 @@ crds: $(STAMP) ## Generate CRDs, reference pages and parts of the charts from th
 	$(BIN)/python -m huiju.api.crd --write
 	$(BIN)/python -m huiju.api.reference --write
 	$(BIN)/python -m huiju.cli.reference --write
+	$(BIN)/python -m huiju.telemetry.reference --write
 	$(BIN)/python -m helm.generate --write
 
 .PHONY: test

@@ -63,7 +63,11 @@ class ComputeQueueSpec(ApiModel):
 
 
 class ComputeQueueStatus(ApiModel):
-    """What a queue holds now."""
+    """What a queue, together with all queues below it, holds now and what falls to it.
+
+    Amounts are dense BF16 TFLOPS; what they are measured against is what the network's jobs hold
+    and what is free in open centers.
+    """
 
     observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
@@ -75,6 +79,14 @@ class ComputeQueueStatus(ApiModel):
     """Jobs that are placed."""
     usage: Annotated[Int, Field(ge=0)] = 0
     """TFLOPS that placed jobs hold."""
+    share: Annotated[Int, Field(ge=0)] = 0
+    """TFLOPS that fall to the queue when every queue asks for all that it may have."""
+    deserved: Annotated[Int, Field(ge=0)] = 0
+    """TFLOPS that fall to the queue now, by what it and others hold and ask for."""
+    borrowed: Annotated[Int, Field(ge=0)] = 0
+    """TFLOPS of other queues' guarantees that it holds; they are taken back when asked for."""
+    lent: Annotated[Int, Field(ge=0)] = 0
+    """TFLOPS of its guarantee that other queues hold."""
 
 
 class ComputeQueue(KubeObject):
@@ -92,8 +104,12 @@ class ComputeQueue(KubeObject):
             Column("Queued", ".status.queued", "integer"),
             Column("Running", ".status.running", "integer"),
             Column("Usage", ".status.usage", "integer", "Dense BF16 TFLOPS held"),
+            Column("Share", ".status.share", "integer", "TFLOPS when every queue asks"),
             Column("Guarantee", ".spec.guarantee", "integer"),
-            Column("Ceiling", ".spec.ceiling", "integer"),
+            Column("Ceiling", ".spec.ceiling", "integer", priority=1),
+            Column("Borrowed", ".status.borrowed", "integer", "Of others' guarantees", priority=1),
+            Column("Lent", ".status.lent", "integer", "Of its guarantee, TFLOPS", priority=1),
+            Column("Deserved", ".status.deserved", "integer", "TFLOPS that fall to it", priority=1),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     )

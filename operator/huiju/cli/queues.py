@@ -14,11 +14,19 @@ from huiju.cli.session import Session
 from huiju.cli.table import Column, age, condition, dig
 
 EXAMPLES = """\
-amounts are dense BF16 TFLOPS, so that queues can hold different accelerators
+amounts are dense BF16 TFLOPS, so that queues can hold different accelerators; jobs and amounts of a
+queue count with those of all queues below it
+
+  USAGE      held by placed jobs
+  SHARE      falls to the queue when every queue asks for all that it may have
+  BORROWED   of other queues' guarantees, taken back when they ask
+  LENT       of its own guarantee, in other queues' hands
+  DESERVED   falls to the queue now, by what it and others hold and ask for
 
 examples:
   kubectl huiju queues
-  kubectl huiju queues research -w"""
+  kubectl huiju queues research -w
+  kubectl huiju queues -o wide"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +76,15 @@ COLUMNS = (
     Column("QUEUED", lambda q: dig(q, "status", "queued")),
     Column("RUNNING", lambda q: dig(q, "status", "running")),
     Column("USAGE", lambda q: dig(q, "status", "usage")),
+    Column("SHARE", lambda q: dig(q, "status", "share")),
     Column("GUARANTEE", lambda q: dig(q, "spec", "guarantee")),
+    Column("BORROWED", lambda q: dig(q, "status", "borrowed")),
+    Column("LENT", lambda q: dig(q, "status", "lent")),
     Column("CEILING", lambda q: dig(q, "spec", "ceiling")),
     Column(
         "AGE", lambda q: age(dig(q, "metadata", "creationTimestamp"), time.time()), steady=False
     ),
+    Column("DESERVED", lambda q: dig(q, "status", "deserved"), wide=True),
     Column("WEIGHT", lambda q: dig(q, "spec", "weight"), wide=True),
     Column("LENDING", lambda q: dig(q, "spec", "lendingLimit"), wide=True),
     Column("HOME", lambda q: dig(q, "spec", "homeCenter"), wide=True),

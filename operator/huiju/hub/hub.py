@@ -88,7 +88,9 @@ class Hub:
             self.dispatcher.wake,
             self.dispatcher.wake_at,
         )
-        self.queues = Queues(self.core, client, self._queue_changed)
+        self.queues = Queues(
+            self.core, client, self._queue_changed, settings.queue_figures_interval
+        )
         renderer = Renderer(client, hub_id, self.sites.get)
         writer = JobWriter(client, self.jobs)
         acceptance = Acceptance(
@@ -241,8 +243,11 @@ class Hub:
         while True:
             await asyncio.sleep(self.settings.center_status_interval)
             try:
-                await self.queues.write_statuses(self.population)
-                self.metrics.population(self.population.counts(), self.sites)
+                counts = self.population.counts()
+                standings = {each.queue: each for each in self.core.standings()}
+                self.metrics.queues(standings.values())
+                self.metrics.population(counts, self.sites)
+                await self.queues.write_statuses(counts, standings)
             except Exception:
                 # Figures are a courtesy: whatever is wrong with one, the jobs go on.
                 log.exception("figures not shown")

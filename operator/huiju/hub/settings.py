@@ -42,6 +42,9 @@ class HubSettings:
     """A job that is placed sooner than this never gets a `Queued` write."""
     center_status_interval: float = 3.0
     """A center's status is written at most once in so many seconds."""
+    queue_figures_interval: float = 30.0
+    """What falls to a queue drifts with what others do: so written at most once in so many seconds,
+    unless its own jobs have changed."""
     center_heartbeat: float = 5.0
     """Seconds between two proofs of life (and of identity) of a center."""
     center_lost_after: float = 40.0

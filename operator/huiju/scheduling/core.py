@@ -13,6 +13,7 @@ from huiju.scheduling.explain import explain, whatif
 from huiju.scheduling.model import Center, Explanation, Job, Outcome, Placed, Queue
 from huiju.scheduling.policy import Policy
 from huiju.scheduling.score import Scorer
+from huiju.scheduling.standing import Standing, standings
 from huiju.scheduling.world import World
 
 
@@ -92,6 +93,10 @@ class Core:
     def whatif_cordon(self, center: str, now: float) -> CordonEffect | None:
         """What cordoning the center would do to the jobs known now, None if it is unknown."""
         return whatif_cordon(self._world, center, now)
+
+    def standings(self) -> tuple[Standing, ...]:
+        """What each queue holds, asks for, deserves, borrows and lends, as of the last change."""
+        return standings(self._world)
 
     def _scorer(self) -> Scorer:
         world = self._world

@@ -1,13 +1,15 @@
 """Prometheus metrics of the hub; every name starts with `huiju_`.
 
 Decides names, labels and buckets. Invariant: labels are bounded (queues, centers, models, reasons,
-verbs), never a job's name or UID.
+verbs), never a job's name or UID, nor a queue that only a user's job names; beyond `MOST_QUEUES`
+queues the rest is shown as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -15,6 +17,36 @@ CYCLE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0)
 WAIT_BUCKETS = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_QUEUES: Final = 500
+"""Queues that are shown by name."""
+OTHERS: Final = "(others)"
+"""Stands for all queues that are not; no queue can have this name."""
+LABELS: Final[Mapping[str, str]] = {
+    "center": "a ComputeCenter",
+    "code": "HTTP status; 0 is no answer",
+    "ground": "`guarantee` or `priority`",
+    "model": "accelerator model, such as `ascend-910b3`",
+    "queue": f"a ComputeQueue; `{OTHERS}` stands for queues that are gone and for those beyond"
+    f" {MOST_QUEUES}",
+    "reason": "see [reasons](reference/reasons.md)",
+    "resource": "plural of the kind, such as `pods`",
+    "server": "`hub`, or the center whose API server is called",
+    "state": "of jobs `queued` or `placed`; of units `allocatable` (healthy), `free` (work can"
+    " start on them now) or `federated` (the network's jobs hold them)",
+    "verb": "`get`, `list`, `watch`, `create`, `patch`, `replace`, `delete`, `patch_status`, …",
+}
+"""What stands in each label."""
+STANDING: Final[Mapping[str, str]] = {
+    "usage": "Dense BF16 TFLOPS that jobs of a queue and of all queues below it hold",
+    "asked": "TFLOPS that waiting jobs of a queue and of all below it ask for",
+    "guarantee": "TFLOPS that a queue gets whenever it asks",
+    "share": "TFLOPS that fall to a queue when every queue asks for all that it may have",
+    "deserved": "TFLOPS that fall to a queue now, by what it and others hold and ask for",
+    "borrowed": "TFLOPS of other queues' guarantees that a queue holds",
+    "lent": "TFLOPS of a queue's guarantee that other queues hold",
+}
+"""Figures of a queue that are shown."""
+GFLOPS_PER_TFLOPS: Final = 1000
 
 
 class QueueCount(Protocol):
@@ -31,6 +63,42 @@ class QueueCount(Protocol):
     @property
     def gflops(self) -> int:
         """Normalized compute that they hold."""
+
+
+class Standing(Protocol):
+    """Where one queue stands, together with all queues below it; GFLOPS."""
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+
+    @property
+    def guarantee(self) -> int:
+        """What it gets whenever it asks."""
+
+    @property
+    def usage(self) -> int:
+        """What placed jobs hold."""
+
+    @property
+    def asked(self) -> int:
+        """What waiting jobs ask for."""
+
+    @property
+    def share(self) -> int:
+        """What falls to it when every queue asks."""
+
+    @property
+    def deserved(self) -> int:
+        """What falls to it now."""
+
+    @property
+    def borrowed(self) -> int:
+        """What it holds of others' guarantees."""
+
+    @property
+    def lent(self) -> int:
+        """What others hold of its guarantee."""
 
 
 class Units(Protocol):
@@ -72,23 +140,35 @@ class CenterFigures(Protocol):
         """Its accelerators by model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric, as its page tells it."""
+
+    name: str
+    kind: str
+    text: str
+    labels: Sequence[str] = ()
+    buckets: Sequence[float] = ()
+
+
 class HubMetrics:
     """All metrics of one hub process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._cycle = Histogram(
-            "huiju_cycle_seconds",
-            "Duration of a scheduling cycle.",
-            buckets=CYCLE_BUCKETS,
-            registry=self.registry,
+        self.families: list[Family] = []
+        self._named: set[str] = set()
+        """Queues that are shown by name."""
+        self._timed: set[str] = set()
+        """Queues for which there is a series of waits."""
+        self._cycle = self._histogram(
+            "cycle_seconds", "Duration of a scheduling cycle.", CYCLE_BUCKETS
         )
-        self._wait = Histogram(
-            "huiju_wait_seconds",
+        self._wait = self._histogram(
+            "wait_seconds",
             "Seconds from submission to the decision that placed a job, by queue.",
-            ("queue",),
-            buckets=WAIT_BUCKETS,
-            registry=self.registry,
+            WAIT_BUCKETS,
+            "queue",
         )
         self._placed = self._counter("placements", "Placements decided.")
         self._failed = self._counter("cycle_failures", "Cycles that ended in an internal error.")
@@ -100,26 +180,40 @@ class HubMetrics:
         )
         self._dropped = self._counter("events_dropped", "Events not sent because of too many.")
         self._jobs = self._gauge("jobs", "Jobs by queue and state.", "queue", "state")
-        self._usage = self._gauge("queue_tflops", "Dense BF16 TFLOPS held, by queue.", "queue")
+        self._held = self._gauge(
+            "queue_tflops", "Dense BF16 TFLOPS that a queue's own jobs hold; these add up.", "queue"
+        )
+        self._standing = {
+            figure: self._gauge(f"queue_{figure}_tflops", f"{text}.", "queue")
+            for figure, text in STANDING.items()
+        }
         self._reachable = self._gauge(
             "center_reachable", "1 if the center answers and is read, 0 if not.", "center"
         )
         self._units = self._gauge(
             "center_units", "Accelerator units by center.", "center", "model", "state"
         )
-        self._calls = Histogram(
-            "huiju_api_call_seconds",
+        self._calls = self._histogram(
+            "api_call_seconds",
             "Calls to API servers; code 0 is no answer.",
-            ("server", "verb", "resource", "code"),
-            buckets=CALL_BUCKETS,
-            registry=self.registry,
+            CALL_BUCKETS,
+            *("server", "verb", "resource", "code"),
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"huiju_{name}_total", text, labels, registry=self.registry)
+        full = f"huiju_{name}_total"
+        self.families.append(Family(full, "counter", text, labels))
+        return Counter(full, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"huiju_{name}", text, labels, registry=self.registry)
+        full = f"huiju_{name}"
+        self.families.append(Family(full, "gauge", text, labels))
+        return Gauge(full, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        full = f"huiju_{name}"
+        self.families.append(Family(full, "histogram", text, labels, buckets))
+        return Histogram(full, text, labels, buckets=buckets, registry=self.registry)
 
     def cycle(self, seconds: float, placed: int) -> None:
         """A cycle took `seconds` and placed so many jobs."""
@@ -128,8 +222,15 @@ class HubMetrics:
             self._placed.inc(placed)
 
     def waited(self, queue: str, seconds: float) -> None:
-        """A job of the queue was placed so long after it was submitted."""
-        self._wait.labels(queue).observe(max(0.0, seconds))
+        """A job was placed so long after it was submitted; so there is its queue."""
+        if len(self._named) < MOST_QUEUES:
+            self._named.add(queue)
+        name = self._shown(queue)
+        self._timed.add(name)
+        self._wait.labels(name).observe(max(0.0, seconds))
+
+    def _shown(self, queue: str) -> str:
+        return queue if queue in self._named else OTHERS
 
     def cycle_failed(self) -> None:
         """A cycle raised."""
@@ -161,16 +262,31 @@ class HubMetrics:
 
         return observe
 
+    def queues(self, standings: Iterable[Standing]) -> None:
+        """Show where these queues stand, and none that is gone."""
+        rows = sorted(standings, key=lambda row: row.queue)
+        self._named = {row.queue for row in rows[:MOST_QUEUES]}
+        for gone in self._timed - self._named - {OTHERS}:
+            self._wait.remove(gone)
+        self._timed &= self._named | {OTHERS}
+        for gauge in self._standing.values():
+            gauge.clear()
+        for row in rows:
+            name = self._shown(row.queue)
+            for figure, gauge in self._standing.items():
+                gauge.labels(name).inc(getattr(row, figure) / GFLOPS_PER_TFLOPS)
+
     def population(
         self, queues: Mapping[str, QueueCount], centers: Iterable[CenterFigures]
     ) -> None:
-        """Show these queues and centers, and none that is gone."""
-        for gauge in (self._jobs, self._usage, self._reachable, self._units):
+        """Show the jobs of these queues and these centers, and none that is gone."""
+        for gauge in (self._jobs, self._held, self._reachable, self._units):
             gauge.clear()
-        for name, count in queues.items():
-            self._jobs.labels(name, "queued").set(count.queued)
-            self._jobs.labels(name, "placed").set(count.running)
-            self._usage.labels(name).set(count.gflops / 1000)
+        for queue, count in queues.items():
+            name = self._shown(queue)
+            self._jobs.labels(name, "queued").inc(count.queued)
+            self._jobs.labels(name, "placed").inc(count.running)
+            self._held.labels(name).inc(count.gflops / GFLOPS_PER_TFLOPS)
         for center in centers:
             self._reachable.labels(center.name).set(int(center.synced and not center.lost))
             self._center(center)

@@ -38,6 +38,7 @@ FAST = HubSettings(
     waiting_write_delay=0.3,
     waiting_write_interval=0.5,
     center_status_interval=0.3,
+    queue_figures_interval=0.3,
     center_heartbeat=0.5,
     center_lost_after=4.0,
     center_retry=0.5,

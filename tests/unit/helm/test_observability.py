@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from helm.generate import ROOT
+from huiju.scheduling.standing import Standing
 from huiju.telemetry.metrics import HubMetrics
 
 FILES = ROOT / "helm" / "huiju" / "files"
@@ -50,7 +51,10 @@ def exported() -> dict[str, set[str]]:
     metrics = HubMetrics()
     metrics.cycle(0.01, 1)
     metrics.refused("NoNodeFits")
+    metrics.preempted("guarantee")
+    metrics.waited("default", 1.0)
     metrics.observer("hub")("list", "nodes", 200, 0.01)
+    metrics.queues([Standing("default", 1, 1, 1, 1, 1, 1, 1)])
     metrics.population({"default": Count()}, [Figures()])
     found: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
