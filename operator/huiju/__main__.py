@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from huiju import __version__
@@ -59,7 +60,20 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _agent_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--center", required=True, help="name of the ComputeCenter on the hub")
-    parser.add_argument("--hub-kubeconfig", required=True, help="kubeconfig of the hub, data only")
+    known = parser.add_mutually_exclusive_group(required=True)
+    known.add_argument(
+        "--bootstrap-kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="what `kubectl huiju join CENTER --pull` made: exchanged once for a credential of the"
+        " agent's own, which it keeps in the center and renews",
+    )
+    known.add_argument(
+        "--hub-kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="a kubeconfig of the hub that somebody else renews; data only, read again and again",
+    )
     parser.add_argument("--center-kubeconfig", help="kubeconfig of the center; default as kubectl")
     parser.add_argument(
         "--namespace", default="huiju-system", help="the agent's own, in the center"
@@ -76,8 +90,10 @@ def _agent(arguments: argparse.Namespace) -> int:
 
     import uvloop
 
+    from huiju.agent.credentials import FileIdentity, HubIdentity, OwnIdentity
     from huiju.agent.run import run_agent
     from huiju.agent.settings import AgentSettings
+    from huiju.kube.client import Client
     from huiju.kube.errors import KubeconfigRefused
     from huiju.kube.kubeconfig import from_kubeconfig
     from huiju.telemetry.logs import configure
@@ -90,14 +106,19 @@ def _agent(arguments: argparse.Namespace) -> int:
         bind=arguments.bind,
         health_port=arguments.health_port,
     )
+
+    def identity(center: Client) -> HubIdentity:
+        if arguments.hub_kubeconfig is not None:
+            return FileIdentity(arguments.hub_kubeconfig)
+        return OwnIdentity(center, settings, arguments.bootstrap_kubeconfig)
+
     try:
-        hub = from_kubeconfig(arguments.hub_kubeconfig)
         center = from_kubeconfig(arguments.center_kubeconfig)
     except KubeconfigRefused as refusal:
         print(f"huiju agent: {refusal}", file=sys.stderr)
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run_agent(hub, center, settings))
+        return runner.run(run_agent(identity, center, settings))
 
 
 def _hub(arguments: argparse.Namespace) -> int:

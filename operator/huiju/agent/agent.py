@@ -11,22 +11,34 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import ValidationError
 
 from huiju.agent.publisher import Publisher
 from huiju.agent.settings import AgentSettings
 from huiju.agent.worker import Worker
 from huiju.api.center import ComputeCenterSpec
 from huiju.centers.mailbox import CENTER_UID, CENTER_VERSION, LEASE, PUBLISHED, mailbox_of
+from huiju.centers.objects import Meta
 from huiju.centers.observe import Observation
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.kube.client import Client
 from huiju.kube.errors import Forbidden, KubeError, NotFound, Unauthorized
+from huiju.kube.informer import Informer
 from huiju.kube.resources import COMPUTE_CENTERS, LEASES, NAMESPACES
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class _CenterObject(msgspec.Struct, gc=False):
+    """The center's own ComputeCenter on the hub."""
+
+    metadata: Meta
+    spec: dict[str, Any] = {}
 
 
 class Agent:
@@ -41,32 +53,76 @@ class Agent:
         self._settings = settings
         self._worker: Worker | None = None
         self._publisher: Publisher | None = None
+        self._spec: ComputeCenterSpec | None = None
+        self._respecced = asyncio.Event()
+        """The hub says something else of the center's accelerators."""
+        self._spec_informer = Informer(
+            hub,
+            COMPUTE_CENTERS,
+            _CenterObject,
+            fields=f"metadata.name={settings.center}",
+            on_change=self._center_changed,
+        )
 
     async def run(self) -> None:
         """Meet the hub and the center, then work until cancelled."""
-        uid = await self._until(self._uid_of, self._center)
-        hub_uid = await self._until(self._uid_of, self._hub)
-        spec = await self._until(self._spec, self._hub)
-        hub_id = hub_uid.replace("-", "")[:8]
+        uid = await self._until(_uid_of, self._center)
+        version = str((await self._until(Client.version, self._center)).get("gitVersion", ""))
+        async with asyncio.TaskGroup() as group:
+            # From the start, so that a platform engineer sees who wants to be let in.
+            group.create_task(self._present(uid, version))
+            hub_id = (await self._until(_uid_of, self._hub)).replace("-", "")[:8]
+            group.create_task(self._spec_informer.run())
+            while True:
+                await self._respecced.wait()
+                self._respecced.clear()
+                if self._spec is not None:
+                    await self._serve(hub_id, self._spec)
+
+    async def _serve(self, hub_id: str, spec: ComputeCenterSpec) -> None:
+        """Work until the hub says something else of the center."""
+        parts = asyncio.create_task(self._run_parts(hub_id, spec), name="parts")
+        anew = asyncio.create_task(self._respecced.wait())
+        try:
+            await asyncio.wait({parts, anew}, return_when=asyncio.FIRST_COMPLETED)
+            if parts.done():
+                parts.result()
+        finally:
+            self._publisher = self._worker = None
+            for task in (parts, anew):
+                task.cancel()
+            await asyncio.gather(parts, anew, return_exceptions=True)
+
+    async def _run_parts(self, hub_id: str, spec: ComputeCenterSpec) -> None:
         sensor = Sensor(self._center, spec, self._inventory_changed)
         syncer = Syncer(self._center, hub_id, self._observed)
         self._worker = worker = Worker(
             self._hub, syncer, self._settings.center, hub_id, self._settings.workers
-        )
-        self._publisher = publisher = Publisher(
-            self._hub, sensor.inventory, syncer, worker.known, self._settings
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(sensor.run())
             group.create_task(syncer.run())
             await sensor.synced.wait()
             await syncer.synced.wait()
-            version = (await self._until(lambda _: sensor.version(), self._center)).git_version
-            group.create_task(self._present(uid, version))
             group.create_task(worker.run())
             # What is stray can be told only once the mailbox was read.
             await worker.synced.wait()
+            self._publisher = publisher = Publisher(
+                self._hub, sensor.inventory, syncer, worker.known, self._settings
+            )
             group.create_task(publisher.run())
+
+    def _center_changed(self, _old: _CenterObject | None, new: _CenterObject | None) -> None:
+        if new is None:
+            return  # what runs goes on; the hub writes nothing more into the mailbox
+        try:
+            spec = ComputeCenterSpec.model_validate(new.spec)
+        except ValidationError as error:
+            log.error("the hub's ComputeCenter is not understood: %s", error.errors()[0]["msg"])
+            return
+        if self._spec is None or spec.accelerators != self._spec.accelerators:
+            self._respecced.set()
+        self._spec = spec
 
     def _inventory_changed(self) -> None:
         if self._publisher is not None:
@@ -117,13 +173,6 @@ class Agent:
                 self._well(self._explain(error))
                 await asyncio.sleep(self._settings.retry)
 
-    async def _uid_of(self, client: Client) -> str:
-        return str((await client.get(NAMESPACES, "kube-system"))["metadata"]["uid"])
-
-    async def _spec(self, hub: Client) -> ComputeCenterSpec:
-        body = await hub.get(COMPUTE_CENTERS, self._settings.center)
-        return ComputeCenterSpec.model_validate(body["spec"])
-
     def _explain(self, error: Exception) -> str:
         match error:
             case Unauthorized():
@@ -144,3 +193,7 @@ class Agent:
         elif trouble != self.trouble:
             log.info("at work")
         self.trouble = trouble
+
+
+async def _uid_of(client: Client) -> str:
+    return str((await client.get(NAMESPACES, "kube-system"))["metadata"]["uid"])

@@ -11,9 +11,11 @@ import logging
 import signal
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
 from huiju.agent.agent import Agent
+from huiju.agent.credentials import HubIdentity
 from huiju.agent.settings import AgentSettings
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
@@ -31,13 +33,18 @@ EXIT_LOST_LEASE = 3
 class AgentProcess:
     """What lives as long as the process."""
 
-    def __init__(self, hub: Credentials, center: Credentials, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        identity_on_hub: Callable[[Client], HubIdentity],
+        center: Credentials,
+        settings: AgentSettings,
+    ) -> None:
         self.metrics = HubMetrics()
         self.agent: Agent | None = None
         self.gained = asyncio.Event()
         self.lost = asyncio.Event()
         self.identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        self._hub = hub
+        self._identity_on_hub = identity_on_hub
         self._center = center
         self._settings = settings
         self._elector: Elector | None = None
@@ -56,16 +63,17 @@ class AgentProcess:
             self._stand()
             await self.gained.wait()
             observer = self.metrics.observer
-            async with (
-                LeaderClient(
-                    self._hub, name="hub", held=self.held, observer=observer("hub")
-                ) as hub,
-                LeaderClient(
-                    self._center, name="center", held=self.held, observer=observer("center")
-                ) as center,
-            ):
-                self.agent = Agent(hub, center, self.identity, self._settings)
-                await self.agent.run()
+            async with LeaderClient(
+                self._center, name="center", held=self.held, observer=observer("center")
+            ) as center:
+                on_hub = self._identity_on_hub(center)
+                async with LeaderClient(
+                    on_hub.credentials, name="hub", held=self.held, observer=observer("hub")
+                ) as hub:
+                    self.agent = Agent(hub, center, self.identity, self._settings)
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(on_hub.run(), name="credential")
+                        group.create_task(self.agent.run(), name="agent")
         finally:
             if self._elector is not None:
                 await asyncio.to_thread(self._elector.stop)
@@ -91,13 +99,15 @@ def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
         loop.call_soon_threadsafe(event.set)
 
 
-async def run_agent(hub: Credentials, center: Credentials, settings: AgentSettings) -> int:
+async def run_agent(
+    identity_on_hub: Callable[[Client], HubIdentity], center: Credentials, settings: AgentSettings
+) -> int:
     """Run one agent until a signal (0) or the loss of the Lease (3); returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    process = AgentProcess(hub, center, settings)
+    process = AgentProcess(identity_on_hub, center, settings)
     async with AsyncExitStack() as stack:
         page = application(lambda: "", process.unready, process.metrics)
         port = await stack.enter_async_context(serving(page, settings.bind, settings.health_port))

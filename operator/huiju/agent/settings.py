@@ -20,6 +20,8 @@ class AgentSettings:
     """Least seconds between two writes of the inventory: changes come in bursts."""
     retry: float = 2.0
     """Seconds after which a hub or center that did not answer is tried again."""
+    credential_lifetime: float = 86_400.0
+    """Seconds that the agent's credential on the hub is asked to last; renewed at two thirds."""
     workers: int = 16
     """Jobs worked on at once."""
     bind: str = "127.0.0.1"

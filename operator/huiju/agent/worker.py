@@ -1,6 +1,6 @@
 """One job at a time: makes the center as its CenterWork wants it, and reports what is to be seen.
 
-Level-based, like the hub's reconciler. Decides what a report says where the center shows nothing.
+Level-based, like the hub's reconciler. Decides what is made, stopped and removed when.
 Invariants: an epoch that was reported once is never made again; stops and removals come before
 anything new; nothing outside the kinds, namespace and origin of the job's own bundle is made.
 """
@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
-import msgspec
-
+from huiju.agent.reports import refusal_report, reports_of, status_of
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
-from huiju.centers.causes import Failure
 from huiju.centers.mailbox import (
-    REMOVE,
     RUN,
-    STOP,
     Attempt,
     Carried,
     FullAttempt,
@@ -29,22 +26,19 @@ from huiju.centers.mailbox import (
     Work,
     mailbox_of,
     report_of,
-    stamp,
 )
 from huiju.centers.names import ORIGIN, Origin
-from huiju.centers.observe import State
 from huiju.centers.refusals import DispatchRefused
 from huiju.centers.syncer import Syncer
 from huiju.kube.client import Client
 from huiju.kube.errors import KubeError, NotFound, Transient
 from huiju.kube.informer import Informer
-from huiju.kube.resources import CENTER_WORKS, CONFIG_MAPS, SECRETS
+from huiju.kube.resources import CENTER_WORKS, CONFIG_MAPS, SECRETS, SERVICES
 from huiju.kube.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 _CARRIED: Final = {"Secret": SECRETS, "ConfigMap": CONFIG_MAPS}
 _KINDS: Final = frozenset({"Secret", "ConfigMap", "Service", "Job"})
-_ENDED: Final = frozenset({"succeeded", "failed", "suspended", "gone"})
 
 
 class Worker:
@@ -58,7 +52,8 @@ class Worker:
         self._hub_id = hub_id
         self._space = mailbox_of(center)
         self._workers = workers
-        self._refused: dict[tuple[str, int], Report] = {}
+        self._refused: dict[str, dict[int, Report]] = {}
+        self._made: dict[str, set[int]] = {}
         self._informer = Informer(
             hub, CENTER_WORKS, Work, namespace=self._space, on_change=self._changed
         )
@@ -80,9 +75,12 @@ class Worker:
             for _ in range(self._workers):
                 group.create_task(self._work())
 
-    def _changed(self, _old: Work | None, new: Work | None) -> None:
+    def _changed(self, old: Work | None, new: Work | None) -> None:
         if new is not None:
             self.queue.add(new.metadata.name)
+        elif old is not None:
+            self._refused.pop(old.metadata.name, None)
+            self._made.pop(old.metadata.name, None)
 
     async def _work(self) -> None:
         while True:
@@ -104,11 +102,10 @@ class Worker:
             await asyncio.sleep(0)
 
     async def _once(self, work: Work) -> None:
-        uid = work.metadata.name
         trouble: KubeError | None = None
         try:
             for attempt in work.spec.attempts:
-                await self._stop_or_remove(uid, attempt)
+                await self._stop_or_remove(work, attempt)
             for attempt in work.spec.attempts:
                 if attempt.desired == RUN and self._is_new(work, attempt):
                     await self._make(work, attempt)
@@ -118,17 +115,32 @@ class Worker:
         if trouble is not None:
             raise trouble
 
-    async def _stop_or_remove(self, uid: str, attempt: Attempt) -> None:
+    async def _stop_or_remove(self, work: Work, attempt: Attempt) -> None:
         match attempt.desired:
             case "Stop":
                 reason = Reason(attempt.reason) if attempt.reason in set(Reason) else None
                 await self._syncer.suspend(
-                    uid, attempt.epoch, reason or Reason.SUSPENDED, attempt.message
+                    work.metadata.name, attempt.epoch, reason or Reason.SUSPENDED, attempt.message
                 )
             case "Remove":
-                await self._syncer.remove(uid, attempt.epoch)
+                await self._remove(work, attempt)
             case _:
                 pass
+
+    async def _remove(self, work: Work, attempt: Attempt) -> None:
+        uid = work.metadata.name
+        await self._syncer.remove(uid, attempt.epoch)
+        if work.status.observed_generation >= work.metadata.generation or not attempt.namespace:
+            return
+        # An agent that died before the workload was made left what it needs: nothing leads there.
+        needed = [(_CARRIED[ref.kind], ref.name) for ref in attempt.carried if ref.kind in _CARRIED]
+        if attempt.workload:
+            needed.append((SERVICES, attempt.workload))
+        await self._syncer.clear(self._origin(work, attempt), attempt.namespace, needed)
+
+    def _origin(self, work: Work | FullWork, attempt: Attempt) -> Origin:
+        job = work.spec.job
+        return Origin(self._hub_id, job.namespace, job.name, work.metadata.name, attempt.epoch)
 
     def _shown(self, uid: str) -> dict[int, Report]:
         return {seen.epoch: report_of(seen) for seen in self._syncer.observations_of(uid)}
@@ -138,7 +150,8 @@ class Worker:
         return (
             attempt.epoch not in self._shown(uid)
             and work.report(attempt.epoch) is None
-            and (uid, attempt.epoch) not in self._refused
+            and attempt.epoch not in self._refused.get(uid, ())
+            and attempt.epoch not in self._made.get(uid, ())
         )
 
     # --- making ------------------------------------------------------------------------------
@@ -153,19 +166,16 @@ class Worker:
             bundle = await self._bundle(full, wanted)
             await self._syncer.ensure(bundle)
         except DispatchRefused as refusal:
-            self._refused[uid, attempt.epoch] = Report(
-                epoch=attempt.epoch,
-                state=State.FAILED.value,
-                reason=str(refusal.reason),
-                message=refusal.message[:1024],
-                failure=Failure.PLACEMENT.value,
-                finished_at=stamp(time.time()),
-            )
+            report = refusal_report(attempt.epoch, refusal, time.time())
+            self._refused.setdefault(uid, {})[attempt.epoch] = report
+        else:
+            # Whoever removes it before it is reported does not get it again.
+            self._made.setdefault(uid, set()).add(attempt.epoch)
 
     async def _bundle(self, work: FullWork, attempt: FullAttempt) -> Bundle:
         """The bundle, with what is carried fetched from the mailbox."""
         uid, job = work.metadata.name, work.spec.job
-        origin = Origin(self._hub_id, job.namespace, job.name, uid, attempt.epoch)
+        origin = self._origin(work, attempt)
         carried = [await self._fetch(ref, attempt, origin) for ref in attempt.carried]
         bundle = Bundle(
             job_uid=uid,
@@ -203,81 +213,19 @@ class Worker:
 
     async def _report(self, work: Work, trouble: KubeError | None) -> None:
         uid = work.metadata.name
-        reports = self._reports(work)
-        condition = self._condition(work, trouble)
-        # After trouble the spec has not been carried out, whatever the center shows.
-        generation = (
-            work.status.observed_generation if trouble is not None else work.metadata.generation
+        reports = reports_of(
+            work,
+            self._shown(uid),
+            self._refused.get(uid, {}),
+            self._made.get(uid, ()),
         )
-        told = work.status
-        if (
-            tuple(reports) == told.attempts
-            and generation == told.observed_generation
-            and told.conditions
-            and condition["lastTransitionTime"] == told.conditions[0].last_transition_time
-            and condition["message"] == told.conditions[0].message
-        ):
+        status = status_of(work, reports, trouble, time.time())
+        if status is None:
             return
-        newest = reports[-1] if reports else None
-        status = {
-            "observedGeneration": generation,
-            "conditions": [condition],
-            "summary": f"{newest.epoch} {newest.state}" if newest is not None else None,
-            "attempts": [msgspec.to_builtins(report) for report in reports],
-        }
-        try:
+        with suppress(NotFound):
             await self._hub.patch_status(
                 CENTER_WORKS, uid, self._space, status, uid=work.metadata.uid
             )
-        except NotFound:
-            return
-
-    def _reports(self, work: Work) -> list[Report]:
-        uid = work.metadata.name
-        shown = self._shown(uid)
-        for attempt in work.spec.attempts:
-            if attempt.epoch not in shown and attempt.desired != REMOVE:
-                report = self._unseen(work, attempt)
-                if report is not None:
-                    shown[attempt.epoch] = report
-        return [shown[epoch] for epoch in sorted(shown)]
-
-    def _unseen(self, work: Work, attempt: Attempt) -> Report | None:
-        """What there is to say of an epoch of which the center shows nothing."""
-        known = self._refused.get((work.metadata.name, attempt.epoch))
-        known = known or work.report(attempt.epoch)
-        if known is not None and known.state in _ENDED:
-            return known
-        if attempt.desired == STOP:
-            return Report(
-                epoch=attempt.epoch,
-                state=State.SUSPENDED.value,
-                reason=attempt.reason,
-                message=attempt.message,
-            )
-        if known is None:
-            return None
-        return Report(
-            epoch=attempt.epoch,
-            state=State.GONE.value,
-            reason=str(Reason.WORKLOAD_GONE),
-            message="The workload was removed in the center, not by Huiju.",
-        )
-
-    def _condition(self, work: Work, trouble: KubeError | None) -> dict[str, Any]:
-        status = "True" if trouble is None else "False"
-        reason = Reason.READY if trouble is None else Reason.DISPATCH_REFUSED
-        before = work.status.conditions[0] if work.status.conditions else None
-        flipped = before is None or before.status != status
-        since = stamp(time.time()) if before is None or flipped else before.last_transition_time
-        return {
-            "type": "Synced",
-            "status": status,
-            "reason": str(reason),
-            "message": str(trouble)[:1024] if trouble is not None else "",
-            "observedGeneration": work.metadata.generation,
-            "lastTransitionTime": since,
-        }
 
 
 def check_bundle(bundle: Bundle, origin: str) -> None:

@@ -1,7 +1,7 @@
-"""A client that writes only while this hub leads.
+"""A client that writes only while this process leads.
 
 Decides nothing; invariant: no write leaves this process after its Lease has run out by its own
-boot-time clock, so a hub that slept through its Lease cannot overtake its successor.
+boot-time clock, so one that slept through its Lease cannot overtake its successor.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LeaderClient(Client):
 
     def _check(self) -> None:
         if not self._held():
-            raise NotLeading("this hub does not hold its Lease")
+            raise NotLeading("this process does not hold its Lease")
 
     async def _write(self, *args: Any, **kwargs: Any) -> Any:
         if not kwargs.get("dry_run"):

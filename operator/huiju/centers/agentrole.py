@@ -1,0 +1,159 @@
+"""What the agent of a pull center may do, on the hub and in its own center, as data with reasons.
+
+Decides the least that the agent's code needs; `kubectl huiju join --pull`, the chart of a center
+and the permissions page are made from here. Invariants: on the hub nothing outside the center's own
+mailbox can be read or written but the center's own ComputeCenter and the hub's identity, both read
+only; before its approval an agent can do nothing but ask and renew its credential.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from huiju.centers.role import RULES, RoleRule
+
+ACCOUNT: Final = "huiju-agent"
+"""Name of the agent's account, on the hub (in the mailbox) and in the center."""
+BOOTSTRAP: Final = "huiju-bootstrap"
+"""The account in the mailbox whose token is good for one exchange."""
+ASKING_ROLE: Final = "huiju-agent-asking"
+MAILBOX_ROLE: Final = "huiju-agent"
+HUB_ROLE: Final = "huiju-mailbox"
+PRESENCE: Final = "huiju-agent"
+"""The Lease by which an agent tells that it is alive; the same name in mailbox and center."""
+CREDENTIAL: Final = "huiju-agent-credential"
+"""The Secret in the center that holds the agent's own credential for the hub."""
+POLICY: Final = "huiju-policy"
+"""The ConfigMap in the center that holds the owner's policy."""
+_HUIJU: Final = "huiju.dev"
+_LEASES: Final = "coordination.k8s.io"
+
+BOOTSTRAP_RULES: Final = (
+    RoleRule(
+        "",
+        ("serviceaccounts/token",),
+        ("create",),
+        "Exchanges the short-lived token for the agent's own.",
+        names=(ACCOUNT,),
+    ),
+)
+"""Of the bootstrap account, in the mailbox."""
+
+ASKING: Final = (
+    RoleRule(
+        "",
+        ("serviceaccounts/token",),
+        ("create",),
+        "Renews its own credential before it ends.",
+        names=(ACCOUNT,),
+    ),
+    RoleRule(
+        "",
+        ("serviceaccounts",),
+        ("delete",),
+        "Makes the bootstrap token worthless once it was exchanged.",
+        names=(BOOTSTRAP,),
+    ),
+    RoleRule(_LEASES, ("leases",), ("create",), "Asks to be let in, and tells that it is alive."),
+    RoleRule(
+        _LEASES,
+        ("leases",),
+        ("get", "patch"),
+        "Tells that it is alive.",
+        names=(PRESENCE,),
+    ),
+)
+"""Of the agent's account, in the mailbox, from the start."""
+
+MAILBOX: Final = (
+    RoleRule(
+        _HUIJU,
+        ("centerworks",),
+        ("get", "list", "watch"),
+        "Reads what the hub wants of the center.",
+    ),
+    RoleRule(_HUIJU, ("centerworks/status",), ("patch",), "Reports what became of it."),
+    RoleRule(
+        _HUIJU,
+        ("centerinventories",),
+        ("list", "create", "patch", "delete"),
+        "Tells what the center has and what is free.",
+    ),
+    RoleRule(
+        "",
+        ("secrets", "configmaps"),
+        ("get",),
+        "Fetches what travels with a job, by the name that its CenterWork gives.",
+    ),
+)
+"""Of the agent's account, in the mailbox, once approved."""
+
+HUB_WIDE: Final = (
+    RoleRule(
+        "",
+        ("namespaces",),
+        ("get",),
+        "Knows the hub by its UID, which the labels of workloads carry.",
+        names=("kube-system",),
+    ),
+)
+"""Of the agent's account on the whole hub, once approved; and its own ComputeCenter, read only."""
+
+
+def own_center(center: str) -> RoleRule:
+    """The right to read the center's own ComputeCenter."""
+    return RoleRule(
+        _HUIJU,
+        ("computecenters",),
+        ("get", "list", "watch"),
+        "Reads what the platform engineer says of this center's accelerators.",
+        names=(center,),
+    )
+
+
+HUB_IN_MAILBOX: Final = (
+    RoleRule(
+        _HUIJU,
+        ("centerworks",),
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "Writes what it wants of the center, and reads what became of it.",
+    ),
+    RoleRule(
+        _HUIJU,
+        ("centerinventories",),
+        ("list", "watch"),
+        "Reads what the center has and what is free.",
+    ),
+    RoleRule(_LEASES, ("leases",), ("list", "watch"), "Sees whether the agent is alive."),
+    RoleRule(
+        "",
+        ("secrets", "configmaps"),
+        ("create", "delete"),
+        "Lays down what travels with a job, and takes it away again; reads nothing back.",
+    ),
+)
+"""Of the hub's account, in each mailbox."""
+
+CENTER: Final = tuple(rule for rule in RULES if rule.resources != ("pods/log",))
+"""Of the agent's account in the whole center: what a push center gives the hub, less the logs."""
+
+CENTER_OWN: Final = (
+    RoleRule(_LEASES, ("leases",), ("create",), "Makes the Lease under which one agent works."),
+    RoleRule(_LEASES, ("leases",), ("get", "patch"), "Holds that Lease.", names=(PRESENCE,)),
+    RoleRule("", ("secrets",), ("create",), "Keeps its own credential for the hub."),
+    RoleRule(
+        "",
+        ("secrets",),
+        ("get", "patch"),
+        "Renews that credential.",
+        names=(CREDENTIAL,),
+    ),
+    RoleRule(
+        "",
+        ("configmaps",),
+        ("get", "list", "watch"),
+        "Follows the owner's policy, which it cannot change.",
+        names=(POLICY,),
+    ),
+)
+"""Of the agent's account in its own namespace in the center."""
