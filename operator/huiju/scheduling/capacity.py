@@ -29,10 +29,23 @@ from huiju.scheduling.topology import MOST_NUMBERED, after
 _serials = count()
 
 
+_Stock = tuple[Vector, tuple[int, ...] | None]
+"""What is free on a node: amounts, and device numbers where known."""
+
+
+class Counts(dict[int, int]):
+    """How many workers a node with one stock takes, by serial number of what a worker asks."""
+
+    __slots__ = ("__weakref__",)
+
+
 class NodeKind:
     """A node shape, prepared: equal shapes are one object with one serial number."""
 
-    __slots__ = ("__weakref__", "accelerators", "allocatable", "labels", "serial", "shape")
+    __slots__ = (
+        "__weakref__", "_counts", "accelerators", "allocatable", "labels", "models", "serial",
+        "shape",
+    )  # fmt: skip
     _known: ClassVar[WeakValueDictionary[NodeShape, NodeKind]] = WeakValueDictionary()
 
     def __init__(self, shape: NodeShape) -> None:
@@ -43,6 +56,15 @@ class NodeKind:
         self.accelerators: dict[tuple[str, str], Accelerator] = {
             (a.model, a.resource): a for a in shape.accelerators
         }
+        self.models = tuple(dict.fromkeys(a.model for a in shape.accelerators))
+        self._counts: WeakValueDictionary[_Stock, Counts] = WeakValueDictionary()
+
+    def counts(self, free: Vector, devices: tuple[int, ...] | None) -> Counts:
+        """The counts that all nodes of this kind with this stock share."""
+        found = self._counts.get((free, devices))
+        if found is None:
+            found = self._counts[free, devices] = Counts()
+        return found
 
     @classmethod
     def of(cls, shape: NodeShape) -> NodeKind:
@@ -73,16 +95,24 @@ class Block:
     devices: tuple[int, ...] | None
     nodes: list[str]
     """Sorted; the first is used first."""
+    counts: Counts
     hold: Hold | None = None
 
 
 _Key = tuple[int, Vector, tuple[int, ...] | None, int]
 
 
+def _block(key: _Key, kind: NodeKind, nodes: list[str], hold: Hold | None = None) -> Block:
+    _, free, devices, _ = key
+    return Block(kind, dict(free), devices, nodes, kind.counts(free, devices), hold)
+
+
 class Offer:
     """The blocks of a center that offer one model under one resource name."""
 
-    __slots__ = ("_rooms", "blocks", "gflops", "growth", "kinds", "model", "resource", "version")
+    __slots__ = (
+        "_rooms", "blocks", "gflops", "growth", "kinds", "mixed", "model", "resource", "version",
+    )  # fmt: skip
 
     def __init__(self, model: str, resource: str) -> None:
         self.model, self.resource = model, resource
@@ -91,6 +121,8 @@ class Offer:
         """How many nodes there are of each kind, whatever is free."""
         self.gflops = 0
         """Normalized compute of one unit; the most where nodes differ."""
+        self.mixed = False
+        """Whether its nodes offer other models as well."""
         self.version = 0
         """Rises with every change."""
         self.growth = next(_serials)
@@ -120,13 +152,15 @@ class CenterState:
 
     __slots__ = (
         "_market", "blocks", "capacity", "center", "free_gflops", "holds", "index", "limits",
-        "models", "policy", "resources", "version",
+        "models", "policy", "resources", "version", "wares", "where",
     )  # fmt: skip
 
     def __init__(self, center: Center, market: Market) -> None:
         self.center = center
         self._market = market
         self.blocks: dict[_Key, Block] = {}
+        self.where: dict[str, Block] = {}
+        """The block that a node is in."""
         self.resources: dict[str, tuple[str, ...]] = {}
         """Model to the names under which its units are advertised."""
         self.limits: dict[str, tuple[int, int]] = {}
@@ -140,6 +174,8 @@ class CenterState:
         """Rises when anything but capacity changes."""
         self.models = 0
         """Rises when there are other kinds of nodes, or more or fewer of one."""
+        self.wares = 0
+        """Rises when other models are offered, or under other names, or of other speed."""
         self.free_gflops = 0
         self.holds: list[Hold] = []
 
@@ -152,9 +188,11 @@ class CenterState:
             key = _key(block.kind, block.free, block.devices, None)
             known = made.blocks.get(key)
             if known is None:
-                made._put(key, Block(block.kind, block.free, block.devices, list(block.nodes)))
+                known = _block(key, block.kind, list(block.nodes))
+                made._put(key, known)
             else:
                 known.nodes = sorted([*known.nodes, *block.nodes])
+            made.where.update(dict.fromkeys(block.nodes, known))
         made._count_kinds()
         for model in (ANY, *made.resources):
             market.touch(model, self.center.name)
@@ -207,10 +245,19 @@ class CenterState:
             for node in wanted[key].nodes
         )
         more = {wanted[key].kind for key in grown}
+        for node in came_from:
+            self.where.pop(node, None)
         for key in old:
-            self._remove(key, known[key])
+            if key not in wanted:
+                self._remove(key, known[key])
         for key in new:
-            self._put(key, wanted[key])
+            block = known.get(key)
+            if block is None:
+                block = wanted[key]
+                self._put(key, block)
+            else:
+                block.nodes = wanted[key].nodes
+            self.where.update(dict.fromkeys(block.nodes, block))
         if members:
             self._count_kinds()
             kinds |= {block.kind for block in self.blocks.values()}
@@ -231,6 +278,7 @@ class CenterState:
     def _count_kinds(self) -> None:
         """Nodes came or went, or changed their shape."""
         self.models += 1
+        before = (self.resources, {name: offer.gflops for name, offer in self.index.items()})
         resources: dict[str, set[str]] = {}
         for offer in self.index.values():
             offer.kinds = {}
@@ -245,7 +293,11 @@ class CenterState:
                 self._market.touch(model, self.center.name)
                 continue
             offer.gflops = max(kind.accelerators[model, resource].gflops for kind in offer.kinds)
+            offer.mixed = any(len(kind.models) > 1 for kind in offer.kinds)
         self.resources = {model: tuple(sorted(names)) for model, names in resources.items()}
+        after_ = (self.resources, {name: offer.gflops for name, offer in self.index.items()})
+        if before != after_:
+            self.wares += 1
 
     def _touch(self, offer: Offer, *, grown: bool) -> None:
         offer.changed()
@@ -335,10 +387,13 @@ class CenterState:
         key = _key(block.kind, free, devices, hold)
         target = self.blocks.get(key)
         if target is None:
-            self._put(key, Block(block.kind, free, devices, list(nodes), hold))
-            return
+            target = _block(key, block.kind, list(nodes), hold)
+            self._put(key, target)
+        else:
+            for node in nodes:
+                insort(target.nodes, node)
         for node in nodes:
-            insort(target.nodes, node)
+            self.where[node] = target
 
     def _put(self, key: _Key, block: Block) -> None:
         self.blocks[key] = block
@@ -355,14 +410,14 @@ class CenterState:
 
     def hold(self, hold: Hold) -> None:
         """Keep nodes for a job; nodes that are already held stay with their first holder."""
-        wanted = set(hold.nodes)
-        kinds: set[NodeKind] = set()
-        for block in list(self.blocks.values()):
-            if block.hold is None:
-                nodes = [node for node in block.nodes if node in wanted]
-                if nodes:
-                    kinds.add(block.kind)
-                    self._move(block, nodes, block.free, block.devices, hold)
+        wanted: dict[int, tuple[Block, list[str]]] = {}
+        for node in sorted(hold.nodes):
+            block = self.where.get(node)
+            if block is not None and block.hold is None:
+                wanted.setdefault(id(block), (block, []))[1].append(node)
+        kinds = {block.kind for block, _ in wanted.values()}
+        for block, nodes in wanted.values():
+            self._move(block, nodes, block.free, block.devices, hold)
         self.holds.append(hold)
         self._touch_kinds(kinds)
         self.version += 1
@@ -393,8 +448,7 @@ def _blocks_of(buckets: Iterable[Bucket]) -> dict[_Key, Block]:
         key = (kind.serial, bucket.free, bucket.free_devices, 0)
         block = found.get(key)
         if block is None:
-            block = Block(kind, dict(bucket.free), bucket.free_devices, sorted(bucket.nodes))
-            found[key] = block
+            found[key] = _block(key, kind, sorted(bucket.nodes))
         else:
             block.nodes = sorted([*block.nodes, *bucket.nodes])
     return found

@@ -14,13 +14,15 @@ from math import inf
 
 from huiju.scheduling import reasons
 from huiju.scheduling.cycle import Cycle
+from huiju.scheduling.ends import expected_end
 from huiju.scheduling.explain import explain
 from huiju.scheduling.fit import Fitter
+from huiju.scheduling.market import ANY
 from huiju.scheduling.model import Explanation, Job
 from huiju.scheduling.order import JobClass
 from huiju.scheduling.reserve import Forecast
 from huiju.scheduling.score import Scorer
-from huiju.scheduling.world import World, expected_end
+from huiju.scheduling.world import World
 
 _TOLD = 200
 """Waiting heads, and kinds of jobs that fit nowhere at once, of which is told in one answer."""
@@ -64,7 +66,9 @@ def whatif_cordon(world: World, name: str, now: float) -> CordonEffect | None:
     if state is None:
         return None
     scorer = Scorer(world.policy, world.centers, world.gflops)
-    there = sorted(world.placed_in.get(name, {}).values(), key=lambda p: (p.started, p.job.uid))
+    there = sorted(
+        world.placed_in.get((name, ANY), {}).values(), key=lambda p: (p.started, p.job.uid)
+    )
     bound = _bound_for(world, scorer, name, now)
     leaving = _Aside(world, name, [p.job for p in there], now, stay=False)
     queued = _Aside(world, name, [job for job, _, _ in bound[:_TOLD]], now, stay=True)

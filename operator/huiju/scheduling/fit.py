@@ -7,17 +7,17 @@ does not fit is refused with the numbers that were missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from huiju.scheduling import reasons
-from huiju.scheduling.capacity import Block, CenterState, NodeKind
-from huiju.scheduling.filter import allowed_image, refuse, refuse_node
+from huiju.scheduling.ask import Ask
+from huiju.scheduling.capacity import Block, CenterState, Offer
+from huiju.scheduling.filter import allowed_image, refuse
 from huiju.scheduling.market import ANY, Market
-from huiju.scheduling.model import Avoid, JobShape, Refusal, Vector, vector
-from huiju.scheduling.pack import Slot, pack
+from huiju.scheduling.model import Avoid, JobShape, Refusal, Vector
+from huiju.scheduling.pack import Plan, Slot, pack
 from huiju.scheduling.refusal import NO_HOLDS, Holds, Want, tell
-from huiju.scheduling.topology import legal, slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +32,7 @@ class Option:
     """Per worker, the accelerator included."""
     units: int
     gflops: int
-    plan: tuple[tuple[Block, int, int], ...]
-    """Blocks, how many of their first nodes, workers on each."""
+    plan: Plan
     broken: float
     """Sum over the touched nodes of the share of their units that stays free."""
     costs: dict[object, float] = field(default_factory=dict)
@@ -56,6 +55,8 @@ class Verdict:
 
 
 Words = tuple[tuple[str, int | None], ...]
+Site = tuple[CenterState, Want]
+"""A center, and an alternative under a name by which that center advertises its model."""
 
 
 class Fitter:
@@ -86,9 +87,9 @@ class Fitter:
         self._verdicts: dict[tuple[str, Holds], Verdict] = {}
         self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
         self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
-        self._nodes: dict[int, str] = {}
         self._wants: dict[tuple[int, str], Want] = {}
         self._seen = 0.0
+        self._sites: tuple[int, tuple[Site, ...]] | None = None
 
     def refresh(self, centers: Mapping[str, CenterState], market: Market, now: float) -> None:
         """Ask the centers that have changed since the last time."""
@@ -156,6 +157,7 @@ class Fitter:
         if expired:
             self._verdicts.clear()
             self._rules.clear()
+            self._sites = None
         self._seen = now
         return expired
 
@@ -208,6 +210,25 @@ class Fitter:
         grown = state.growth(self.models)
         return Verdict(state, state.version, state.policy, grown, options, words)
 
+    def sites(
+        self, centers: Mapping[str, CenterState], prices: int, now: float
+    ) -> tuple[Site, ...]:
+        """Every center and alternative that the rules allow, whatever is free."""
+        if self.avoid and self._expire(now):
+            self._tick = -1
+        if self._sites is None or self._sites[0] != prices:
+            self._sites = (prices, tuple(self._allowed(centers, now)))
+        return self._sites[1]
+
+    def _allowed(self, centers: Mapping[str, CenterState], now: float) -> Iterator[Site]:
+        for state in centers.values():
+            if self.refused(state, now) is not None:
+                continue
+            for index, alternative in enumerate(self.shape.alternatives):
+                if allowed_image(alternative.image, state.center):
+                    for want in self.wants(index, state):
+                        yield state, want
+
     def wants(self, index: int, state: CenterState) -> list[Want]:
         """The alternative under each resource name by which the center advertises its model."""
         model = self.shape.alternatives[index].model
@@ -217,8 +238,8 @@ class Fitter:
         known = self._wants.get((index, resource))
         if known is None:
             chosen = self.shape.alternatives[index]
-            request = vector({**dict(self.shape.request), resource: chosen.per_worker})
-            known = Want(index, chosen.model, resource, chosen.per_worker, request)
+            ask = Ask.of(self.shape, index, resource)
+            known = Want(index, chosen.model, resource, chosen.per_worker, ask.request, ask)
             self._wants[index, resource] = known
         return known
 
@@ -243,11 +264,7 @@ class Fitter:
         offer = state.index[want.model, want.resource]
         if not holds and offer.room(want.per_worker) < self.shape.workers:
             return None
-        found = [
-            Slot(block, len(block.nodes), here, block.free[want.resource])
-            for block, here in self.places(want, offer.blocks.values(), holds)
-        ]
-        plan = pack(found, self.shape.workers, want.per_worker)
+        plan = self._plan(want, offer, holds)
         if plan is None:
             return None
         gflops, broken = 0, 0.0
@@ -269,59 +286,32 @@ class Fitter:
             broken,
         )
 
-    def places(
-        self, want: Want, blocks: Iterable[Block], holds: Holds
-    ) -> Iterable[tuple[Block, int]]:
-        """Blocks that can take at least one worker on a node, and how many each node takes."""
-        for block in blocks:
-            if block.hold is not None and block.hold not in holds:
-                continue
-            here = self.workers_on(want, block)
-            if here:
-                yield block, here
+    def _plan(self, want: Want, offer: Offer, holds: Holds) -> Plan | None:
+        """The nodes that the gang takes, on nodes that nobody holds or under these holds."""
+        workers, size, name = self.shape.workers, want.per_worker, want.resource
+        free = [
+            block
+            for block in offer.blocks.values()
+            if block.free.get(name, 0) >= size and (block.hold is None or block.hold in holds)
+        ]
+        if workers == 1:
+            fitting = [block for block in free if want.ask.on(block)]
+            tightest = min(fitting, key=lambda b: (b.free[name], b.nodes[0]), default=None)
+            return None if tightest is None else ((tightest, 1, 1),)
+        found = [
+            Slot(block, len(block.nodes), min(here, workers), block.free[name])
+            for block in free
+            if (here := want.ask.on(block))
+        ]
+        return pack(found, workers, size)
 
     def workers_on(self, want: Want, block: Block) -> int:
         """Workers that one node of the block can take."""
-        accelerator = block.kind.accelerators.get((want.model, want.resource))
-        if accelerator is None:
-            return 0
-        free = block.free
-        here = self.shape.workers
-        for name, amount in want.request:
-            have = free.get(name, 0) // amount
-            if have < here:
-                if not have:
-                    return 0
-                here = have
-        size = want.per_worker
-        if not legal(accelerator.topology, size, self.shape.workers > 1):
-            return 0
-        if self.refused_node(block):
-            return 0
-        total = block.kind.allocatable.get(want.resource, 0)
-        units = free[want.resource]
-        return min(here, slots(accelerator.topology, size, total, units, block.devices))
-
-    def refused_node(self, block: Block) -> str:
-        """What the job asks of a node and these nodes lack, empty if nothing."""
-        if not self.shape.node_selector and not block.kind.shape.taints:
-            return ""
-        serial = block.kind.serial
-        known = self._nodes.get(serial)
-        if known is None:
-            if len(self._nodes) > 4096:
-                self._nodes.clear()
-            known = self._nodes[serial] = refuse_node(self.shape, block.kind)
-        return known
-
-    def legal(self, want: Want, kind: NodeKind) -> bool:
-        """Whether nodes of this kind serve that many units to one worker at all."""
-        accelerator = kind.accelerators[want.model, want.resource]
-        return legal(accelerator.topology, want.per_worker, self.shape.workers > 1)
+        return min(self.shape.workers, want.ask.on(block))
 
     def _shortage(self, want: Want, state: CenterState) -> str:
         offer = state.index[want.model, want.resource]
-        if not any(self.legal(want, kind) for kind in offer.kinds):
+        if not any(want.ask.legal(kind) for kind in offer.kinds):
             return reasons.ILLEGAL_ACCELERATOR_COUNT
         if state.holds and self.room(want, offer.blocks.values()) >= self.shape.workers:
             return reasons.RESERVED_FOR_OTHER
@@ -329,15 +319,17 @@ class Fitter:
 
     def room(self, want: Want, blocks: Iterable[Block]) -> int:
         """Workers that the blocks can take, whoever holds them."""
-        return sum(self.workers_on(want, block) * len(block.nodes) for block in blocks)
+        workers, on = self.shape.workers, want.ask.on
+        return sum(min(workers, on(block)) * len(block.nodes) for block in blocks)
 
     def most(self, want: Want, state: CenterState) -> int:
         """Workers that the center could take if all its nodes were empty."""
         key = (state.center.name, want.alternative, want.resource)
         known = self._most.get(key)
         if known is None or known[:2] != (state, state.models):
+            workers = self.shape.workers
             count = sum(
-                nodes * self.workers_on(want, Block(kind, kind.allocatable, None, []))
+                nodes * min(workers, want.ask.count(kind, kind.allocatable, None))
                 for kind, nodes in state.index[want.model, want.resource].kinds.items()
             )
             known = self._most[key] = (state, state.models, count)

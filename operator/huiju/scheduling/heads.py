@@ -10,11 +10,14 @@ from __future__ import annotations
 from math import inf
 
 from huiju.scheduling import reasons
-from huiju.scheduling.capacity import Hold
+from huiju.scheduling.capacity import CenterState, Hold
+from huiju.scheduling.ends import Ends
+from huiju.scheduling.fit import Site
 from huiju.scheduling.model import Job, Placed, Preempt
 from huiju.scheduling.order import JobClass
 from huiju.scheduling.preempt import Choice, Claim, choose, loss
-from huiju.scheduling.reserve import Forecast, forecast, rooms
+from huiju.scheduling.refusal import Want
+from huiju.scheduling.reserve import Forecast, forecast
 from huiju.scheduling.score import Scorer
 from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.world import World
@@ -68,19 +71,10 @@ class Heads:
         owed = any(s.queue.guarantee > s.usage for s in share.path)
         if not policy.preemption or not (owed or world.outranks(job)):
             return
-        seen = self.forecast(found, share)
-        if seen is not None and seen.at <= self.now + policy.soon:
+        if self.forecast(found, share, until=self.now + policy.soon) is not None:
             return
         claim = Claim(job, share, self.now, policy.dwell)
-        choice = choose(
-            claim,
-            rooms(found.key.fitter, world.centers.values(), self.now, job.uid),
-            lambda center: [
-                p for uid, p in world.placed_in.get(center, {}).items() if uid not in world.stopping
-            ],
-            world.tree,
-            lambda room: room.units * room.state.gflops(room.want.model, room.want.resource),
-        )
+        choice = choose(claim, found.key.fitter, self._sites(found), world)
         if choice is None:
             # Some may have run too briefly to be stopped yet.
             self.wakes = min(self.wakes, self.now + policy.soon)
@@ -106,18 +100,30 @@ class Heads:
         )
         return Preempt(victim, reasons.PREEMPTED, message, job.uid, ground)
 
-    def forecast(self, found: JobClass, share: Share, *, held: bool = False) -> Forecast | None:
-        """When and where the class's head could start; `held` counts in what is kept for others."""
-        world = self.world
+    def forecast(
+        self, found: JobClass, share: Share, *, held: bool = False, until: float = inf
+    ) -> Forecast | None:
+        """When and where the class's head could start; `held` counts in what is kept for others.
+
+        With `until` it is a head that fits nowhere now, and a later start is not looked for.
+        """
         return forecast(
             found.key.fitter,
-            world.centers.values(),
-            lambda center: world.ends(center, self.now, self.scorer.speed),
+            self._sites(found),
+            self._ends,
             self.now,
             found.head()[2],
             share.home,
             held=held,
+            until=until,
         )
+
+    def _sites(self, found: JobClass) -> tuple[Site, ...]:
+        world = self.world
+        return found.key.fitter.sites(world.centers, world.prices, self.now)
+
+    def _ends(self, state: CenterState, want: Want) -> Ends:
+        return self.world.ends(state, want, self.now, self.scorer.speed)
 
 
 def _held(share: Share) -> str:

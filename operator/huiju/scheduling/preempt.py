@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import inf
 
+from huiju.scheduling.fit import Fitter, Site
 from huiju.scheduling.model import Job, Placed
 from huiju.scheduling.reserve import Room
 from huiju.scheduling.share import Share, Tree
+from huiju.scheduling.world import World
 
 _EXACT = 10
 
@@ -57,25 +60,31 @@ def owed(share: Share, gflops: int) -> Share | None:
     return covered[-1] if covered else None
 
 
-def choose(
-    claim: Claim,
-    rooms: Iterable[Room],
-    placed_in: Callable[[str], Iterable[Placed]],
-    tree: Tree,
-    gflops: Callable[[Room], int],
-) -> Choice | None:
+def choose(claim: Claim, fitter: Fitter, sites: Iterable[Site], world: World) -> Choice | None:
     """The victims that lose least over all centers, None if no set of them would do."""
     best: Choice | None = None
-    for room in rooms:
-        amount = gflops(room)
-        if tree.ceiling(claim.share, amount) is not None:
+    sparing: dict[int, _Sparing] = {}
+    for state, want in sites:
+        if fitter.most(want, state) < fitter.shape.workers:
             continue
-        name = room.state.center.name
+        amount = want.per_worker * fitter.shape.workers * state.gflops(want.model, want.resource)
+        if world.tree.ceiling(claim.share, amount) is not None:
+            continue
         creditor = owed(claim.share, amount)
-        allowed = [p for p in placed_in(name) if _may_stop(p, claim, creditor, tree)]
-        victims = _least(room, allowed, claim, tree)
+        spares = sparing.get(id(creditor))
+        if spares is None:
+            spares = sparing[id(creditor)] = _Sparing(claim, creditor, world.tree)
+        allowed = [
+            p
+            for p in world.residents(state, want)
+            if p.gflops <= spares.most(p) and p.job.uid not in world.stopping
+        ]
+        if not allowed:
+            continue
+        victims = _least(Room(fitter, want, state, claim.job.uid), allowed, claim, world.tree)
         if victims is None:
             continue
+        name = state.center.name
         found = Choice(name, sum(loss(v, claim.now) for v in victims), victims, creditor)
         if best is None or _rank(found, claim) < _rank(best, claim):
             best = found
@@ -87,16 +96,40 @@ def _rank(choice: Choice, claim: Claim) -> tuple[float, int, bool, str]:
     return (choice.loss, len(choice.victims), away, choice.center)
 
 
-def _may_stop(placed: Placed, claim: Claim, creditor: Share | None, tree: Tree) -> bool:
-    job = placed.job
-    if not job.preemptible or claim.now - placed.started < claim.dwell:
-        return False
-    if job.queue == claim.job.queue:
-        return job.priority < claim.job.priority
-    share = tree.share(job.queue)
-    if creditor is None:
-        return False
-    return share is None or creditor not in share.path
+class _Sparing:
+    """How much one job may hold to be stopped for a claim, judged by its queue."""
+
+    def __init__(self, claim: Claim, creditor: Share | None, tree: Tree) -> None:
+        self._claim, self._creditor, self._tree = claim, creditor, tree
+        self._known: dict[str, float] = {}
+
+    def most(self, placed: Placed) -> float:
+        """The most that the job may hold; negative if it is not to be stopped at all."""
+        claim, job = self._claim, placed.job
+        if job.queue == claim.job.queue:
+            if job.priority >= claim.job.priority:
+                return -1.0
+            found = inf
+        else:
+            known = self._known.get(job.queue)
+            if known is None:
+                known = self._known[job.queue] = self._of(job.queue)
+            found = known
+        if found < 0 or not job.preemptible or claim.now - placed.started < claim.dwell:
+            return -1.0
+        return found
+
+    def _of(self, queue: str) -> float:
+        """What the queue, and each queue above it that the claim is not in, hold beyond theirs."""
+        if self._creditor is None:
+            return -1.0
+        share = self._tree.share(queue)
+        if share is None:
+            return inf
+        if self._creditor in share.path:
+            return -1.0
+        apart = [s for s in share.path if s not in self._claim.share.path]
+        return min((s.usage - s.queue.guarantee for s in apart), default=inf)
 
 
 def _spared(victims: Sequence[Placed], claim: Claim, tree: Tree) -> bool:
@@ -124,7 +157,7 @@ def _least(
 
     if not allowed or not fits(allowed):
         return None
-    allowed = [p for p in allowed if _helps(room, p)] or allowed
+    allowed = [p for p in allowed if any(room.counts(a.node) for a in p.assignments)] or allowed
     allowed.sort(key=lambda p: (loss(p, claim.now), -p.started, p.job.uid))
     if len(allowed) <= _EXACT:
         return _search(allowed, fits, claim, tree)
@@ -141,11 +174,6 @@ def _least(
         if fits(fewer):
             chosen = fewer
     return tuple(chosen)
-
-
-def _helps(room: Room, placed: Placed) -> bool:
-    nodes = {a.node for a in placed.assignments}
-    return any(nodes.intersection(block.nodes) for block in room.blocks)
 
 
 def _search(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from huiju.scheduling import reasons
+from huiju.scheduling.ask import Ask
 from huiju.scheduling.capacity import Block, CenterState, Hold
 from huiju.scheduling.filter import image_message
 from huiju.scheduling.model import Refusal, Vector
@@ -30,6 +31,7 @@ class Want:
     resource: str
     per_worker: int
     request: Vector
+    ask: Ask
 
 
 def tell(
@@ -61,8 +63,9 @@ def tell(
 
 def _shortage(fitter: Fitter, state: CenterState, want: Want, holds: Holds) -> str:
     blocks = state.offers(want.model, want.resource)
-    if all(fitter.refused_node(block) for block in blocks):
-        return f"no {want.model} node has {fitter.refused_node(blocks[0])}"
+    lacks = [want.ask.refused(block.kind) for block in blocks]
+    if all(lacks):
+        return f"no {want.model} node has {min(lacks)}"
     text = _numbers(fitter, want, [b for b in blocks if b.hold is None or b.hold in holds])
     if state.holds and fitter.room(want, blocks) >= fitter.shape.workers:
         waiting = {hold.job for hold in state.holds if hold not in holds}

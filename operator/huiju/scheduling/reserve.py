@@ -8,19 +8,18 @@ another job are left out, so reservations never overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 
-from huiju.scheduling.capacity import Block, CenterState
-from huiju.scheduling.filter import allowed_image
-from huiju.scheduling.fit import Fitter
+from huiju.scheduling.capacity import Block, CenterState, Counts, NodeKind
+from huiju.scheduling.ends import Ends
+from huiju.scheduling.fit import Fitter, Site
 from huiju.scheduling.model import Alternative, Assignment, Placed, Vector
 from huiju.scheduling.pack import Slot, pack
 from huiju.scheduling.refusal import Want
-from huiju.scheduling.world import Ends
 
-Site = tuple[CenterState, Want]
+EndsOf = Callable[[CenterState, Want], Ends]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,64 +37,51 @@ class Forecast:
     """Jobs that must end first."""
 
 
-def allowed(fitter: Fitter, states: Iterable[CenterState], now: float) -> Iterator[Site]:
-    """Every center and alternative that the rules allow."""
-    for state in states:
-        if fitter.refused(state, now) is not None:
-            continue
-        for index, alternative in enumerate(fitter.shape.alternatives):
-            if allowed_image(alternative.image, state.center):
-                for want in fitter.wants(index, state):
-                    yield state, want
-
-
-def rooms(fitter: Fitter, states: Iterable[CenterState], now: float, uid: str) -> Iterator[Room]:
-    """The room for a job in all centers; its own hold does not stand in its way."""
-    return (
-        Room(fitter, want, state, uid)
-        for state, want in allowed(fitter, states, now)
-        if fitter.most(want, state) >= fitter.shape.workers
-    )
-
-
 @dataclass(slots=True)
 class _Known:
     """What was forecast for one center, and what it rests on."""
 
     state: CenterState
-    capacity: int
-    ends: Ends
+    version: int
+    ends: int
     limit: float
     seen: Forecast | None
 
-    def holds_at(self, state: CenterState, ends: Ends, now: float, limit: float) -> bool:
+    def holds_at(self, state: CenterState, version: int, ends: int, now: float, to: float) -> bool:
         return (
             self.state is state
-            and self.capacity == state.capacity
-            and self.ends is ends
-            and limit <= self.limit
+            and self.version == version
+            and self.ends == ends
+            and to <= self.limit
             and (self.seen is None or self.seen.at > now)
         )
 
 
 def forecast(
     fitter: Fitter,
-    states: Iterable[CenterState],
-    ends_of: Callable[[str], Ends],
+    sites: Iterable[Site],
+    ends_of: EndsOf,
     now: float,
     uid: str,
     home: str = "",
     *,
     held: bool = False,
+    until: float = inf,
 ) -> Forecast | None:
     """The earliest start over all centers, None if none could ever take the job.
 
-    What is kept for other jobs is left out unless `held`.
+    What is kept for other jobs is left out unless `held`. With `until` it is a job that fits nowhere
+    now, and starts after that time are not looked for: centers where nothing ends so soon cost
+    nothing.
     """
     best: Forecast | None = None
-    for state, want in allowed(fitter, states, now):
-        limit = inf if best is None else best.at
-        seen = _expect(fitter, state, want, ends_of(state.center.name), now, limit, uid, held)
+    soon = until < inf
+    for state, want in sites:
+        limit = until if best is None else best.at
+        ends = ends_of(state, want)
+        if soon and ends.first > limit:
+            continue
+        seen = _expect(fitter, state, want, ends, now, limit, uid, held)
         if seen is None or seen.at > limit:
             continue
         if best is None or _rank(seen, home) < _rank(best, home):
@@ -115,13 +101,15 @@ def _expect(
 ) -> Forecast | None:
     if fitter.most(want, state) < fitter.shape.workers:
         return None
+    if held or any(hold.job == uid for hold in state.holds):
+        return Room(fitter, want, state, uid, held=held).expect(ends, now, limit)
     key = (state.center.name, want.alternative, want.resource)
+    version = state.index[want.model, want.resource].version
     known = fitter.forecasts.get(key)
-    if isinstance(known, _Known) and not state.holds and known.holds_at(state, ends, now, limit):
+    if isinstance(known, _Known) and known.holds_at(state, version, ends.version, now, limit):
         return known.seen
-    seen = Room(fitter, want, state, uid, held=held).expect(ends, now, limit)
-    if not state.holds:
-        fitter.forecasts[key] = _Known(state, state.capacity, ends, limit, seen)
+    seen = Room(fitter, want, state, uid).expect(ends, now, limit)
+    fitter.forecasts[key] = _Known(state, version, ends.version, limit, seen)
     return seen
 
 
@@ -139,24 +127,32 @@ class Room:
         self.fitter, self.want, self.state = fitter, want, state
         self.units = want.per_worker * fitter.shape.workers
         """Of the whole gang."""
-        self.blocks = [
-            b
-            for b in state.offers(want.model, want.resource)
-            if held or b.hold is None or b.hold.job == uid
-        ]
-        counted = [(b, fitter.workers_on(want, b)) for b in self.blocks]
-        self._count = sum(count * len(block.nodes) for block, count in counted)
-        self._origin = {node: each for each in counted for node in each[0].nodes}
+        self._held = held
+        self._uid = uid
+        offer = state.index[want.model, want.resource]
+        self.blocks = [b for b in offer.blocks.values() if self._open(b)]
+        workers, on = fitter.shape.workers, want.ask.on
+        self._count = sum(min(workers, on(block)) * len(block.nodes) for block in self.blocks)
         room = state.room(want.model)
         self._lent = inf if room is None else room
         self.reset()
+
+    def _open(self, block: Block) -> bool:
+        return self._held or block.hold is None or block.hold.job == self._uid
+
+    def counts(self, node: str) -> bool:
+        """Whether the node is one of those looked at."""
+        block = self.state.where.get(node)
+        if block is None or not self._open(block):
+            return False
+        return (self.want.model, self.want.resource) in block.kind.accelerators
 
     def reset(self) -> None:
         """Nothing has ended."""
         self.count, self.room = self._count, self._lent
         """Workers that fit, units that the owner lends."""
-        self.changed: dict[str, tuple[Block, int]] = {}
-        """Nodes that were given room, as they are then, and the workers that each takes."""
+        self.changed: dict[str, tuple[NodeKind, dict[str, int], int]] = {}
+        """Nodes that were given room: kind, what is free then, workers that each takes."""
 
     def fits(self) -> bool:
         """Whether the whole gang fits."""
@@ -173,26 +169,28 @@ class Room:
         return (self.count, self.room) != before
 
     def _free(self, assignment: Assignment, chosen: Alternative, request: Vector) -> None:
-        node = assignment.node
-        known = self.changed.get(node) or self._origin.get(node)
+        node, ask, most = assignment.node, self.want.ask, self.fitter.shape.workers
+        known = self.changed.get(node)
         if known is None:
-            return
-        before, count = known
-        resource = next((r for m, r in before.kind.accelerators if m == chosen.model), "")
-        free = dict(before.free)
+            if not self.counts(node):
+                return
+            block = self.state.where[node]
+            known = (block.kind, block.free, min(most, ask.on(block)))
+        kind, before, count = known
+        resource = next((r for m, r in kind.accelerators if m == chosen.model), "")
+        free = dict(before)
         for name, amount in (*request, (resource, chosen.per_worker)):
             back = free.get(name, 0) + amount * assignment.workers
-            free[name] = min(back, before.kind.allocatable.get(name, back))
-        after = Block(before.kind, free, None, [node])
-        workers = self.fitter.workers_on(self.want, after)
+            free[name] = min(back, kind.allocatable.get(name, back))
+        workers = min(most, ask.count(kind, free, None))
         self.count += workers - count
-        self.changed[node] = (after, workers)
+        self.changed[node] = (kind, free, workers)
 
     def expect(self, ends: Ends, now: float, limit: float) -> Forecast | None:
         """The earliest time up to `limit` at which the gang fits."""
         missing = max(0, self.fitter.shape.workers - self.count)
         at, ended = now, 0
-        for end, placed in ends.jobs:
+        for end, placed in ends.jobs():
             if self.fits():
                 break
             if end > limit:
@@ -206,25 +204,22 @@ class Room:
         return Forecast(at, name, self.want.alternative, nodes, missing, ended)
 
     def _nodes(self, workers: int) -> tuple[str, ...]:
-        slots = []
+        ask, most, slots = self.want.ask, self.fitter.shape.workers, []
         for block in self.blocks:
-            names = [node for node in block.nodes if node not in self.changed]
-            same = Block(block.kind, block.free, block.devices, names)
-            slots.append((same, self.fitter.workers_on(self.want, same)))
-        slots += self.changed.values()
-        plan = pack(
-            [
-                Slot(b, len(b.nodes), k, b.free[self.want.resource])
-                for b, k in slots
-                if k and b.nodes
-            ],
-            workers,
-            self.want.per_worker,
-        )
+            here = min(most, ask.on(block))
+            nodes = [node for node in block.nodes if node not in self.changed] if here else []
+            if nodes:
+                same = Block(block.kind, block.free, block.devices, nodes, block.counts)
+                slots.append(Slot(same, len(nodes), here, block.free[self.want.resource]))
+        for node, (kind, free, here) in self.changed.items():
+            if here:
+                then = Block(kind, free, None, [node], Counts())
+                slots.append(Slot(then, 1, here, free[self.want.resource]))
+        plan = pack(slots, workers, self.want.per_worker)
         names_of: list[str] = []
         used: dict[int, int] = {}
-        for block, nodes, _ in plan or ():
+        for block, count, _ in plan or ():
             first = used.get(id(block), 0)
-            used[id(block)] = first + nodes
-            names_of += block.nodes[first : first + nodes]
+            used[id(block)] = first + count
+            names_of += block.nodes[first : first + count]
         return tuple(sorted(names_of))

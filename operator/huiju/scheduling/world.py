@@ -8,46 +8,20 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import inf
 
 from huiju.scheduling.capacity import CenterState, Hold
+from huiju.scheduling.ends import Ends, Speed
 from huiju.scheduling.fit import Fitter, Kind
 from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import Avoid, Center, Job, JobShape, Placed, Queue
 from huiju.scheduling.order import JobClass, Line, place_of
 from huiju.scheduling.policy import Policy
+from huiju.scheduling.refusal import Want
 from huiju.scheduling.share import Tree
 
 FitterKey = tuple[JobShape, tuple[Avoid, ...]]
-Speed = Callable[[JobShape, int], float]
-
-
-def expected_end(placed: Placed, now: float, speed: Speed) -> float:
-    """When a placed job is expected to end, infinite if nobody told.
-
-    A job that outlives its expectation is expected to run half as long again, and so on, but not
-    beyond its longest run time. So an expectation stands until it has passed.
-    """
-    job = placed.job
-    latest = inf if job.max_runtime is None else placed.started + job.max_runtime
-    if job.expected_runtime is None:
-        return latest if latest > now else inf
-    runtime = max(1.0, job.expected_runtime / speed(job.shape, placed.alternative))
-    while placed.started + runtime <= now:
-        runtime *= 1.5
-    end = placed.started + runtime
-    return latest if now < latest < end else end
-
-
-class Ends:
-    """The jobs in a center by expected end; valid until one of them has passed."""
-
-    __slots__ = ("jobs", "until")
-
-    def __init__(self, jobs: list[tuple[float, Placed]], now: float) -> None:
-        self.jobs = sorted(jobs, key=lambda item: (item[0], item[1].started, item[1].job.uid))
-        self.until = min((end for end, _ in jobs if end > now), default=inf)
 
 
 class World:
@@ -66,7 +40,8 @@ class World:
         self.untold_backing: list[str] = []
         """Jobs in `backing` that were not told why they wait."""
         self.placed: dict[str, Placed] = {}
-        self.placed_in: dict[str, dict[str, Placed]] = {}
+        self.placed_in: dict[tuple[str, str], dict[str, Placed]] = {}
+        """Placed jobs by center and model, and all of a center under `ANY`."""
         self._priorities: dict[str, Counter[int]] = {}
         self.stopping: dict[str, str] = {}
         """Placed jobs that were told to stop, and for whom (empty if not known)."""
@@ -86,7 +61,8 @@ class World:
         """Fitters that avoid no center by the identity of their shape, which they keep alive."""
         self._class_of: dict[str, JobClass] = {}
         self._gflops: dict[str, int] = {}
-        self._ends: dict[str, Ends] = {}
+        self._ends: dict[tuple[str, str], Ends] = {}
+        """By center and model, once somebody asked."""
 
     def without(self, center: str, policy: Policy) -> World:
         """A copy in which nobody waits and the jobs placed in the center are unknown."""
@@ -98,7 +74,8 @@ class World:
                 made.tree.add(placed.job.queue, -placed.gflops)
                 continue
             made.placed[uid] = placed
-            made.placed_in.setdefault(placed.center, {})[uid] = placed
+            for key in _residences(placed):
+                made.placed_in.setdefault(key, {})[uid] = placed
         made.stopping = {uid: who for uid, who in self.stopping.items() if uid in made.placed}
         made.now = self.now
         return made
@@ -112,11 +89,13 @@ class World:
             state = CenterState(center, self.market)
             self.centers[center.name] = state
             self.centers = dict(sorted(self.centers.items()))
-        before = (state.policy, state.models)
+        policy, wares = state.policy, state.wares
         self.holding.pop(center.name, None)
         state.replace(center)
         self.changed = True
-        if (state.policy, state.models) != before:
+        if state.wares != wares:
+            self._ends.clear()
+        if (state.policy, state.wares) != (policy, wares):
             self._repriced()
 
     def drop_center(self, name: str) -> None:
@@ -126,6 +105,7 @@ class World:
             self.holding.pop(name, None)
             self.market.touch(ANY, name)
             self.changed = True
+            self._ends.clear()
             self._repriced()
 
     def _repriced(self) -> None:
@@ -287,10 +267,12 @@ class World:
         self.drop_job(uid)
         self._forget_placed(uid)
         self.placed[uid] = placed
-        self.placed_in.setdefault(placed.center, {})[uid] = placed
         self.tree.add(placed.job.queue, placed.gflops)
         self._priorities.setdefault(placed.job.queue, Counter())[placed.job.priority] += 1
-        self._ends.pop(placed.center, None)
+        for key in _residences(placed):
+            self.placed_in.setdefault(key, {})[uid] = placed
+            if key in self._ends:
+                self._ends[key].add(placed, stopping=uid in self.stopping)
         self.changed = True
 
     def outranks(self, job: Job) -> bool:
@@ -303,7 +285,9 @@ class World:
         self.stopping[placed.job.uid] = beneficiary
         if beneficiary in self.jobs:
             self.claims.add(beneficiary)
-        self._ends.pop(placed.center, None)
+        for key in _residences(placed):
+            if key in self._ends:
+                self._ends[key].add(placed, stopping=True)
 
     def drop_placed(self, uid: str) -> None:
         """A job holds no placement any more; the center's next view shows what it frees."""
@@ -314,22 +298,36 @@ class World:
         placed = self.placed.pop(uid, None)
         if placed is None:
             return
-        here = self.placed_in[placed.center]
-        del here[uid]
-        if not here:
-            del self.placed_in[placed.center]
+        for key in _residences(placed):
+            here = self.placed_in[key]
+            del here[uid]
+            if not here:
+                del self.placed_in[key]
+            if key in self._ends:
+                self._ends[key].remove(uid)
         self.tree.add(placed.job.queue, -placed.gflops)
         self._priorities[placed.job.queue][placed.job.priority] -= 1
-        self._ends.pop(placed.center, None)
         self.changed = True
 
-    def ends(self, center: str, now: float, speed: Speed) -> Ends:
-        """Jobs in a center by expected end, as seen at `now`; those told to stop end now."""
-        known = self._ends.get(center)
-        if known is None or known.until <= now:
-            found = [
-                (-inf if uid in self.stopping else expected_end(placed, now, speed), placed)
-                for uid, placed in self.placed_in.get(center, {}).items()
-            ]
-            known = self._ends[center] = Ends(found, now)
-        return known
+    def residents(self, state: CenterState, want: Want) -> Iterable[Placed]:
+        """Placed jobs that may hold something on nodes that offer what is wanted."""
+        key = (state.center.name, self._group(state, want))
+        return self.placed_in.get(key, {}).values()
+
+    def ends(self, state: CenterState, want: Want, now: float, speed: Speed) -> Ends:
+        """The same jobs by expected end, as seen at `now`; those told to stop end at once."""
+        key = (state.center.name, self._group(state, want))
+        known = self._ends.get(key)
+        if known is None:
+            known = self._ends[key] = Ends()
+            for uid, placed in self.placed_in.get(key, {}).items():
+                known.add(placed, stopping=uid in self.stopping)
+        return known.follow(now, speed)
+
+    def _group(self, state: CenterState, want: Want) -> str:
+        return ANY if state.index[want.model, want.resource].mixed else want.model
+
+
+def _residences(placed: Placed) -> tuple[tuple[str, str], tuple[str, str]]:
+    model = placed.job.shape.alternatives[placed.alternative].model
+    return (placed.center, model), (placed.center, ANY)
