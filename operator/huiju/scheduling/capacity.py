@@ -111,7 +111,8 @@ class Offer:
     """The blocks of a center that offer one model under one resource name."""
 
     __slots__ = (
-        "_rooms", "blocks", "gflops", "growth", "kinds", "mixed", "model", "resource", "version",
+        "_rooms", "answers", "blocks", "gflops", "growth", "kinds", "mixed", "model", "resource",
+        "version",
     )  # fmt: skip
 
     def __init__(self, model: str, resource: str) -> None:
@@ -127,11 +128,14 @@ class Offer:
         """Rises with every change."""
         self.growth = next(_serials)
         """A number higher than all before, whenever something may fit that did not fit before."""
+        self.answers: dict[object, object] = {}
+        """What `fit` remembers of it until it changes."""
         self._rooms: dict[int, int] = {}
 
     def changed(self) -> None:
         """Its blocks are others now."""
         self.version += 1
+        self.answers.clear()
         self._rooms.clear()
 
     def room(self, size: int) -> int:
@@ -195,7 +199,7 @@ class CenterState:
             made.where.update(dict.fromkeys(block.nodes, known))
         made._count_kinds()
         for model in (ANY, *made.resources):
-            market.touch(model, self.center.name)
+            market.touch(model, self.center.name, grown=True)
         return made
 
     # --- the newest view -----------------------------------------------------------------------
@@ -207,7 +211,7 @@ class CenterState:
         self.center = center
         if ruled:
             self.policy += 1
-            self._market.touch(ANY, center.name)
+            self._market.touch(ANY, center.name, grown=True)
         limited = self._limit(center)
         moved = self._follow(_blocks_of(center.buckets))
         if ruled or limited or moved:
@@ -290,7 +294,7 @@ class CenterState:
         for (model, resource), offer in list(self.index.items()):
             if not offer.kinds:
                 del self.index[model, resource]
-                self._market.touch(model, self.center.name)
+                self._market.touch(model, self.center.name, grown=True)
                 continue
             offer.gflops = max(kind.accelerators[model, resource].gflops for kind in offer.kinds)
             offer.mixed = any(len(kind.models) > 1 for kind in offer.kinds)
@@ -303,7 +307,7 @@ class CenterState:
         offer.changed()
         if grown:
             offer.growth = next(_serials)
-        self._market.touch(offer.model, self.center.name)
+        self._market.touch(offer.model, self.center.name, grown=grown)
 
     def _touch_kinds(self, kinds: Iterable[NodeKind], grown: Container[NodeKind] = ()) -> None:
         for kind in kinds:

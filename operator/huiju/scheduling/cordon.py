@@ -92,7 +92,7 @@ def _bound_for(
         if share is None or share.fault is not None:
             continue
         for each in line.classes.values():
-            fitter, uid = each.key.fitter, each.head()[2]
+            fitter, uid = each.key.fitter, each.line[0].uid
             if fitter.refused(state, now) is not None:
                 continue
             key = (fitter, share.home)

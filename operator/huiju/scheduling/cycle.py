@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
-from itertools import islice
 from math import inf
 
 from huiju.scheduling import reasons
@@ -20,6 +19,7 @@ from huiju.scheduling.fit import Fitter, Kind, Option
 from huiju.scheduling.heads import Heads
 from huiju.scheduling.model import (
     Assignment,
+    Job,
     Outcome,
     Place,
     Placed,
@@ -36,8 +36,6 @@ from huiju.scheduling.world import World
 
 _TRACED = 8
 """Candidates kept in the trace of a placement."""
-_REFUSED = 3
-"""Centers whose refusals are kept there; `Core.explain` and `whatif` tell all."""
 _LIMITS = (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE, reasons.BEHIND_OTHERS)
 """Reasons that no free node would change."""
 Blocked = tuple[str, str]
@@ -87,7 +85,7 @@ class Cycle:
             fitter.refresh(world.centers, world.market, self.now)
             answer = None
             if not fitter.options:
-                answer = (main_reason(w for w, n in fitter.counts.items() if n), "")
+                answer = (main_reason(fitter.counts), "")
                 self._wakes_with(fitter)
             for kind in fitter.kinds.values():
                 kind.answer = answer
@@ -129,24 +127,25 @@ class Cycle:
         """
         starving = self.world.policy.starving
         claimed = {self.world.jobs[uid].queue for uid in self.world.claims}
-        heads = sorted(
-            (*line.heads[0], share)
+        heads = [
+            (line.heads[0], share)
             for share, line in lines.values()
-            if self.heads.waited(line.heads[0][1]) >= starving or share.queue.name in claimed
-        )
-        for _, head, share in heads:
+            if self.heads.waited(line.heads[0]) >= starving or share.queue.name in claimed
+        ]
+        for head, share in sorted(heads, key=lambda pair: pair[0].head()):
             if self._over(share, 0) is None:
                 self.heads.reserve(head, share)
 
     # --- a turn --------------------------------------------------------------------------------
 
     def _turn(self, leaf: Leaf) -> None:
-        place, found = leaf.head()
+        found = leaf.head()
+        uid = found.line[0].uid
         answer: Option | Blocked | None = found.key.answer
-        if answer is None or self.heads.holds_for(place[2]):
-            answer = self.decide(found, leaf.share, place[2])
+        if answer is None or self.heads.holds_for(uid):
+            answer = self.decide(found, leaf.share, uid)
         if isinstance(answer, Option):
-            self._commit(found, answer, place[2], leaf.share)
+            self._commit(found, answer, uid, leaf.share)
             leaf.advance(blocked=False)
             return
         if leaf.top and answer[0] not in _LIMITS:
@@ -195,7 +194,7 @@ class Cycle:
         """No center can take the class's head; nor any of its kind for the rest of this cycle."""
         fitter = found.key.fitter
         self._wakes_with(fitter)
-        answer = (main_reason(w for w, n in fitter.counts.items() if n), "")
+        answer = (main_reason(fitter.counts), "")
         if not self.heads.holds_for(uid):
             found.key.answer = answer
         return answer
@@ -282,9 +281,9 @@ class Cycle:
         trace = self._placed_trace(found, wish)
         assignments: list[Assignment] = []
         state = world.centers[option.center]
-        for block, nodes, workers in option.plan:
+        for block, nodes, workers in option.found.plan:
             assignments += state.take(
-                block, nodes, workers, option.model, option.resource, option.request
+                block, nodes, workers, option.want.model, option.want.resource, option.want.request
             )
         if self._free is not None and not state.center.closed:
             self._free -= option.gflops
@@ -294,8 +293,8 @@ class Cycle:
                 job,
                 option.center,
                 option.alternative,
-                option.resource,
-                option.request,
+                option.want.resource,
+                option.want.request,
                 tuple(assignments),
                 option.gflops,
                 trace,
@@ -322,34 +321,29 @@ class Cycle:
         return Trace(tuple(candidates), tuple(self.refusals(found, uid)))
 
     def _placed_trace(self, found: JobClass, wish: Wish) -> Trace:
-        """What a decision chose from, and a few of those that could not take the job."""
-        fitter = found.key.fitter
+        """What a decision chose from, and how often each reason kept the others out."""
         best = nsmallest(
             _TRACED, self._weighed, key=lambda option: self.scorer.rank(option, wish, self.now)
         )
-        refused = list(islice((n for n, words in fitter.words.items() if words), _REFUSED))
+        counts = found.key.fitter.counts
         return Trace(
             tuple(self.scorer.candidate(option, wish, self.now) for option in best),
-            tuple(
-                refusal
-                for name in sorted(refused)
-                for refusal in fitter.refusals(self.world.centers[name], self.now)
-            ),
+            refused=tuple(sorted((word, count) for word, count in counts.items() if count)),
         )
 
     def _tell(self, found: JobClass, reason: str, message: str) -> None:
         untold, found.untold = found.untold, None
         if found.reason != reason:
-            uids: Iterable[str] = [place[2] for place in found.line]
+            told: Iterable[Job] = found.line
         elif untold is not None:
-            uids = untold
+            told = [self.world.jobs[uid] for uid in untold]
         else:
             found.message = message or found.message
             return
         found.reason = reason
         found.message = message or self.message(found.key.fitter, reason)
-        jobs = self.world.jobs
-        self.waiting += [Wait(jobs[uid], reason, found.message) for uid in uids]
+        text = found.message
+        self.waiting += [Wait(job, reason, text) for job in told]
 
     def _tell_backing(self) -> None:
         world = self.world

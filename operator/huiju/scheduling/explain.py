@@ -6,6 +6,7 @@ cycle at this moment would find; a predicted start says what it rests on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import inf
 
@@ -41,8 +42,9 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     place = place_of(job, world.policy.priority_step)
     line = world.lines.get(job.queue)
     ahead = 0 if line is None else line.ahead_of(place)
-    found = JobClass(job.queue, Kind(world.fitter(job), job.expected_runtime, job.max_runtime))
-    found.add(place)
+    kind = Kind(world.fitter(job), job.expected_runtime, job.max_runtime)
+    found = JobClass(job.queue, kind, world.policy.priority_step)
+    found.add(job)
     fault = world.tree.fault(job.queue)
     share = world.tree.share(job.queue) or Share(Queue(job.queue))
     cycle = Cycle(world, scorer, now)
@@ -65,7 +67,7 @@ def _reason(
     world: World, cycle: Cycle, found: JobClass, share: Share, place: Place, trace: Trace
 ) -> tuple[str, str]:
     if not trace.candidates:
-        words = [refusal.reason for refusal in trace.refusals]
+        words = Counter(refusal.reason for refusal in trace.refusals)
         return main_reason(words), message_of(trace.refusals, len(world.centers))
     answer = cycle.decide(found, share, place[2])
     if isinstance(answer, tuple):

@@ -15,28 +15,37 @@ from huiju.scheduling.ask import Ask
 from huiju.scheduling.capacity import Block, CenterState, Offer
 from huiju.scheduling.filter import allowed_image, refuse
 from huiju.scheduling.market import ANY, Market
-from huiju.scheduling.model import Avoid, JobShape, Refusal, Vector
+from huiju.scheduling.model import Avoid, JobShape, Refusal
 from huiju.scheduling.pack import Plan, Slot, pack
 from huiju.scheduling.refusal import NO_HOLDS, Holds, Want, tell
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
+class Found:
+    """Nodes for a gang in one center; hold until the offer changes. Never changed."""
+
+    plan: Plan
+    gflops: int
+    broken: float
+    """Sum over the touched nodes of the share of their units that stays free."""
+
+
+@dataclass(slots=True, eq=False)
 class Option:
     """A way to run the shape in a center now; holds until the center's version changes."""
 
     center: str
     alternative: int
-    model: str
-    resource: str
-    request: Vector
-    """Per worker, the accelerator included."""
+    want: Want
     units: int
-    gflops: int
-    plan: Plan
-    broken: float
-    """Sum over the touched nodes of the share of their units that stays free."""
+    found: Found
     costs: dict[object, float] = field(default_factory=dict)
     """What `score` remembers of it."""
+
+    @property
+    def gflops(self) -> int:
+        """Normalized compute of the whole gang."""
+        return self.found.gflops
 
 
 @dataclass(slots=True, eq=False)
@@ -98,9 +107,12 @@ class Fitter:
         tick, self._tick = self._tick, market.tick
         if tick == market.tick:
             return
-        changed = {
-            name: None for model in (ANY, *self.models) for name in market.since(model, tick)
-        }
+        options, changed = self.options, dict[str, None]()
+        for model in (ANY, *self.models):
+            for name, grown in market.since(model, tick):
+                # A center that refuses goes on refusing while it only loses room.
+                if grown or name in options:
+                    changed[name] = None
         for name in changed:
             state = centers.get(name)
             if state is None:
@@ -255,15 +267,26 @@ class Fitter:
         if room is not None and chosen.per_worker * self.shape.workers > room:
             return reasons.SHARING_LIMIT
         for want in wants:
-            option = self._option(want, state, holds)
-            if option is not None:
-                return option
-        return self._shortage(wants[0], state)
+            found = self._found(want, state, holds)
+            if isinstance(found, Found):
+                units = want.per_worker * self.shape.workers
+                return Option(state.center.name, index, want, units, found)
+        return str(self._found(wants[0], state, holds))
 
-    def _option(self, want: Want, state: CenterState, holds: Holds) -> Option | None:
+    def _found(self, want: Want, state: CenterState, holds: Holds) -> Found | str:
+        """The nodes for the gang, or the reason why there are none; the same for equal asks."""
         offer = state.index[want.model, want.resource]
-        if not holds and offer.room(want.per_worker) < self.shape.workers:
-            return None
+        if holds:
+            return self._search(want, offer, holds) or self._shortage(want, state)
+        key = (want.ask.serial, self.shape.workers)
+        known = offer.answers.get(key)
+        if not isinstance(known, Found | str):
+            enough = offer.room(want.per_worker) >= self.shape.workers
+            found = self._search(want, offer, holds) if enough else None
+            known = offer.answers[key] = found or self._shortage(want, state)
+        return known
+
+    def _search(self, want: Want, offer: Offer, holds: Holds) -> Found | None:
         plan = self._plan(want, offer, holds)
         if plan is None:
             return None
@@ -274,17 +297,7 @@ class Fitter:
             gflops += nodes * taken * accelerator.gflops
             total = max(1, block.kind.allocatable.get(want.resource, 1))
             broken += nodes * (block.free[want.resource] - taken) / total
-        return Option(
-            state.center.name,
-            want.alternative,
-            want.model,
-            want.resource,
-            want.request,
-            want.per_worker * self.shape.workers,
-            gflops,
-            plan,
-            broken,
-        )
+        return Found(plan, gflops, broken)
 
     def _plan(self, want: Want, offer: Offer, holds: Holds) -> Plan | None:
         """The nodes that the gang takes, on nodes that nobody holds or under these holds."""

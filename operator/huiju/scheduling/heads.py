@@ -15,7 +15,7 @@ from huiju.scheduling.ends import Ends
 from huiju.scheduling.fit import Site
 from huiju.scheduling.model import Job, Placed, Preempt
 from huiju.scheduling.order import JobClass
-from huiju.scheduling.preempt import Choice, Claim, choose, loss
+from huiju.scheduling.preempt import Choice, Claim, Stoppable, choose, loss
 from huiju.scheduling.refusal import Want
 from huiju.scheduling.reserve import Forecast, forecast
 from huiju.scheduling.score import Scorer
@@ -31,12 +31,13 @@ class Heads:
         self.preempted: list[Preempt] = []
         self._seen = 0
         self._held: set[str] = set()
+        self._stoppable = Stoppable(world, now)
         self.wakes = inf
         """When time alone may change what is decided here."""
 
     def waited(self, found: JobClass) -> float:
         """Seconds that the class's head has waited since it was submitted."""
-        waited = self.now - found.head()[1]
+        waited = self.now - found.line[0].submitted
         policy = self.world.policy
         for limit in (policy.hold_after, policy.patience, policy.starving):
             if waited < limit:
@@ -49,7 +50,7 @@ class Heads:
 
     def reserve(self, found: JobClass, share: Share) -> None:
         """Hold nodes for a head that fits nowhere now, if it is known or long enough unknown."""
-        policy, uid = self.world.policy, found.head()[2]
+        policy, uid = self.world.policy, found.line[0].uid
         if not policy.backfill or self._seen >= policy.reservations or uid in self._held:
             return
         seen = self.forecast(found, share)
@@ -67,14 +68,14 @@ class Heads:
     def preempt(self, found: JobClass, share: Share) -> None:
         """Stop others for a head that is owed room, unless it gets room soon anyway."""
         world, policy = self.world, self.world.policy
-        job = world.jobs[found.head()[2]]
+        job = found.line[0]
         owed = any(s.queue.guarantee > s.usage for s in share.path)
         if not policy.preemption or not (owed or world.outranks(job)):
             return
         if self.forecast(found, share, until=self.now + policy.soon) is not None:
             return
-        claim = Claim(job, share, self.now, policy.dwell)
-        choice = choose(claim, found.key.fitter, self._sites(found), world)
+        claim = Claim(job, share, self.now)
+        choice = choose(claim, found.key.fitter, self._sites(found), world, self._stoppable)
         if choice is None:
             # Some may have run too briefly to be stopped yet.
             self.wakes = min(self.wakes, self.now + policy.soon)
@@ -83,6 +84,7 @@ class Heads:
         self.preempted += told
         for preemption in told:
             world.stop(preemption.victim, job.uid)
+        self._stoppable.forget(choice.center)
 
     def _told(self, victim: Placed, choice: Choice, job: Job) -> Preempt:
         """What a victim is told: for whom it stops, on what ground, and what that loses."""
@@ -112,7 +114,7 @@ class Heads:
             self._sites(found),
             self._ends,
             self.now,
-            found.head()[2],
+            found.line[0].uid,
             share.home,
             held=held,
             until=until,

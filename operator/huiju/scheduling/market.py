@@ -20,21 +20,22 @@ class Market:
     def __init__(self) -> None:
         self.tick = 0
         """Number of the latest change."""
-        self._recent: dict[str, dict[str, int]] = {}
+        self._recent: dict[str, dict[str, tuple[int, int]]] = {}
+        """Model to center to its latest change, and to the latest that may have made room."""
 
-    def touch(self, model: str, center: str) -> None:
-        """Something about the model changed in the center."""
+    def touch(self, model: str, center: str, *, grown: bool) -> None:
+        """Something about the model changed in the center; `grown` if more may fit than before."""
         self.tick += 1
         recent = self._recent.setdefault(model, {})
-        recent.pop(center, None)
-        recent[center] = self.tick
+        _, last = recent.pop(center, (0, 0))
+        recent[center] = (self.tick, self.tick if grown else last)
 
-    def since(self, model: str, tick: int) -> Iterator[str]:
-        """The centers in which something about the model changed after a change."""
+    def since(self, model: str, tick: int) -> Iterator[tuple[str, bool]]:
+        """Centers in which something about the model changed since, and whether more may fit."""
         recent = self._recent.get(model)
         if recent is None:
             return
-        for center, touched in reversed(recent.items()):
+        for center, (touched, grown) in reversed(recent.items()):
             if touched <= tick:
                 return
-            yield center
+            yield center, grown > tick

@@ -293,6 +293,8 @@ class Trace:
 
     candidates: tuple[Candidate, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    refused: tuple[tuple[str, int], ...] = ()
+    """How often each reason was given by the others, where refusals are not told in full."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,37 +29,52 @@ def place_of(job: Job, step: float) -> Place:
 class JobClass:
     """Waiting jobs of one queue that are decided alike."""
 
-    __slots__ = ("key", "line", "message", "queue", "reason", "untold")
+    __slots__ = ("key", "line", "message", "queue", "reason", "step", "untold")
 
-    def __init__(self, queue: str, key: Kind) -> None:
+    def __init__(self, queue: str, key: Kind, step: float) -> None:
         self.queue = queue
         self.key = key
-        self.line: list[Place] = []
+        self.step = step
+        """What a point of priority outweighs, in seconds."""
+        self.line: list[Job] = []
+        """In the order of their places."""
         self.reason = ""
         self.message = ""
         self.untold: list[str] | None = None
         """uids that were not told the reason yet."""
 
+    def place(self, job: Job) -> Place:
+        """Where a job belongs."""
+        return place_of(job, self.step)
+
     def head(self) -> Place:
         """The place of the job that is next in the class."""
-        return self.line[0]
+        return place_of(self.line[0], self.step)
 
-    def add(self, place: Place) -> None:
+    def add(self, job: Job) -> None:
         """A job joins."""
-        insort(self.line, place)
+        insort(self.line, job, key=self.place)
         if self.untold is None:
             self.untold = []
-        self.untold.append(place[2])
+        self.untold.append(job.uid)
 
-    def remove(self, place: Place) -> None:
+    def remove(self, job: Job) -> None:
         """A job leaves."""
-        del self.line[bisect_left(self.line, place)]
-        if self.untold is not None and place[2] in self.untold:
-            self.untold.remove(place[2])
+        del self.line[self.ahead_of(self.place(job))]
+        if self.untold is not None and job.uid in self.untold:
+            self.untold.remove(job.uid)
+
+    def replace(self, job: Job) -> None:
+        """Something is known about a job that changes neither its place nor its class."""
+        self.line[self.ahead_of(self.place(job))] = job
 
     def ahead_of(self, place: Place) -> int:
         """Jobs of this class before a place."""
-        return bisect_left(self.line, place)
+        return bisect_left(self.line, place, key=self.place)
+
+
+def _head(found: JobClass) -> Place:
+    return place_of(found.line[0], found.step)
 
 
 class Line:
@@ -69,8 +84,8 @@ class Line:
 
     def __init__(self) -> None:
         self.classes: dict[Kind, JobClass] = {}
-        self.heads: list[tuple[Place, JobClass]] = []
-        """Sorted; the classes whose namespace the queue admits."""
+        self.heads: list[JobClass] = []
+        """The classes whose namespace the queue admits, by the places of their heads."""
         self.barred: set[JobClass] = set()
         """The classes whose namespace it does not admit."""
         self.namespaces: tuple[str, ...] = ("*",)
@@ -87,7 +102,7 @@ class Line:
 
     def _enter(self, found: JobClass) -> None:
         if matches(self.namespaces, found.key.fitter.shape.namespace):
-            insort(self.heads, (found.head(), found), key=_place)
+            insort(self.heads, found, key=_head)
         else:
             self.barred.add(found)
 
@@ -95,35 +110,31 @@ class Line:
         if found in self.barred:
             self.barred.remove(found)
         else:
-            del self.heads[bisect_left(self.heads, found.head(), key=_place)]
+            del self.heads[bisect_left(self.heads, found.head(), key=_head)]
 
-    def add(self, found: JobClass, place: Place) -> None:
+    def add(self, found: JobClass, job: Job) -> None:
         """A job joins a class of this line."""
-        if found.line and found.head() < place:
-            found.add(place)
+        if found.line and found.head() < found.place(job):
+            found.add(job)
             return
         if found.line:
             self._leave(found)
-        found.add(place)
+        found.add(job)
         self._enter(found)
 
-    def remove(self, found: JobClass, place: Place) -> None:
+    def remove(self, found: JobClass, job: Job) -> None:
         """A job leaves a class of this line."""
-        if found.head() != place:
-            found.remove(place)
+        if found.line[0].uid != job.uid:
+            found.remove(job)
             return
         self._leave(found)
-        found.remove(place)
+        found.remove(job)
         if found.line:
             self._enter(found)
 
     def ahead_of(self, place: Place) -> int:
         """Jobs in the line before a place."""
         return sum(each.ahead_of(place) for each in self.classes.values())
-
-
-def _place(entry: tuple[Place, JobClass]) -> Place:
-    return entry[0]
 
 
 Tell = Callable[[JobClass, str, str], None]
@@ -150,8 +161,8 @@ class Leaf:
     def __bool__(self) -> bool:
         return self._at < len(self.line.heads)
 
-    def head(self) -> tuple[Place, JobClass]:
-        """The next job's place and class."""
+    def head(self) -> JobClass:
+        """The class whose first job is next."""
         return self.line.heads[self._at]
 
     def rank(self) -> tuple[int, float, Place]:
@@ -160,7 +171,7 @@ class Leaf:
         Jobs of a queue that has others below it compete with these as a child of weight 1.
         """
         own = (1, float(self.share.own)) if self._nested else self.share.rank()
-        return (*own, self.line.heads[self._at][0])
+        return (*own, self.line.heads[self._at].head())
 
     def advance(self, *, blocked: bool) -> None:
         """The head was placed and has left its class, or its class cannot go now."""
@@ -174,7 +185,7 @@ class Leaf:
         """Pass over those of whom it is known already that they fit nowhere; they are told."""
         heads, at = self.line.heads, self._at
         while at < len(heads):
-            found = heads[at][1]
+            found = heads[at]
             answer = found.key.answer
             if answer is None:
                 break

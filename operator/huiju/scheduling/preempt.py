@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
+from huiju.scheduling.capacity import CenterState
 from huiju.scheduling.fit import Fitter, Site
 from huiju.scheduling.model import Job, Placed
+from huiju.scheduling.refusal import Want
 from huiju.scheduling.reserve import Room
 from huiju.scheduling.share import Share, Tree
 from huiju.scheduling.world import World
@@ -40,7 +42,6 @@ class Claim:
     job: Job
     share: Share
     now: float
-    dwell: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,34 @@ def owed(share: Share, gflops: int) -> Share | None:
     return covered[-1] if covered else None
 
 
-def choose(claim: Claim, fitter: Fitter, sites: Iterable[Site], world: World) -> Choice | None:
+class Stoppable:
+    """The jobs that may be stopped at one time, whoever asks, by center and model."""
+
+    def __init__(self, world: World, now: float) -> None:
+        self._world, self._now = world, now
+        self._known: dict[tuple[str, str, str], dict[str, list[Placed]]] = {}
+
+    def by_queue(self, state: CenterState, want: Want) -> dict[str, list[Placed]]:
+        """Those that may hold something on nodes that offer what is wanted."""
+        key = (state.center.name, want.model, want.resource)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = {}
+            latest, stopping = self._now - self._world.policy.dwell, self._world.stopping
+            for uid, placed in self._world.residents(state, want).items():
+                lasted = placed.started <= latest and placed.started < self._now
+                if lasted and placed.job.preemptible and uid not in stopping:
+                    known.setdefault(placed.job.queue, []).append(placed)
+        return known
+
+    def forget(self, center: str) -> None:
+        """Some of a center were told to stop."""
+        self._known = {key: known for key, known in self._known.items() if key[0] != center}
+
+
+def choose(
+    claim: Claim, fitter: Fitter, sites: Iterable[Site], world: World, stoppable: Stoppable
+) -> Choice | None:
     """The victims that lose least over all centers, None if no set of them would do."""
     best: Choice | None = None
     sparing: dict[int, _Sparing] = {}
@@ -74,11 +102,7 @@ def choose(claim: Claim, fitter: Fitter, sites: Iterable[Site], world: World) ->
         spares = sparing.get(id(creditor))
         if spares is None:
             spares = sparing[id(creditor)] = _Sparing(claim, creditor, world.tree)
-        allowed = [
-            p
-            for p in world.residents(state, want)
-            if p.gflops <= spares.most(p) and p.job.uid not in world.stopping
-        ]
+        allowed = spares.among(stoppable.by_queue(state, want))
         if not allowed:
             continue
         victims = _least(Room(fitter, want, state, claim.job.uid), allowed, claim, world.tree)
@@ -97,37 +121,34 @@ def _rank(choice: Choice, claim: Claim) -> tuple[float, int, bool, str]:
 
 
 class _Sparing:
-    """How much one job may hold to be stopped for a claim, judged by its queue."""
+    """Who may be stopped for a claim, judged by the queues that would lose them."""
 
     def __init__(self, claim: Claim, creditor: Share | None, tree: Tree) -> None:
         self._claim, self._creditor, self._tree = claim, creditor, tree
         self._known: dict[str, float] = {}
 
-    def most(self, placed: Placed) -> float:
-        """The most that the job may hold; negative if it is not to be stopped at all."""
-        claim, job = self._claim, placed.job
-        if job.queue == claim.job.queue:
-            if job.priority >= claim.job.priority:
-                return -1.0
-            found = inf
-        else:
-            known = self._known.get(job.queue)
-            if known is None:
-                known = self._known[job.queue] = self._of(job.queue)
-            found = known
-        if found < 0 or not job.preemptible or claim.now - placed.started < claim.dwell:
-            return -1.0
+    def among(self, by_queue: dict[str, list[Placed]]) -> list[Placed]:
+        """Those of lower priority in the claim's own queue, and what others borrowed."""
+        own, claim = by_queue.get(self._claim.job.queue, ()), self._claim.job
+        found = [p for p in own if p.job.priority < claim.priority]
+        if self._creditor is None:
+            return found
+        for queue, placed in by_queue.items():
+            if queue != claim.queue:
+                most = self._known.get(queue)
+                if most is None:
+                    most = self._known[queue] = self._of(queue)
+                if most > 0:
+                    found += [p for p in placed if p.gflops <= most]
         return found
 
     def _of(self, queue: str) -> float:
         """What the queue, and each queue above it that the claim is not in, hold beyond theirs."""
-        if self._creditor is None:
-            return -1.0
         share = self._tree.share(queue)
         if share is None:
             return inf
         if self._creditor in share.path:
-            return -1.0
+            return 0.0
         apart = [s for s in share.path if s not in self._claim.share.path]
         return min((s.usage - s.queue.guarantee for s in apart), default=inf)
 

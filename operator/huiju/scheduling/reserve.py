@@ -70,9 +70,8 @@ def forecast(
 ) -> Forecast | None:
     """The earliest start over all centers, None if none could ever take the job.
 
-    What is kept for other jobs is left out unless `held`. With `until` it is a job that fits nowhere
-    now, and starts after that time are not looked for: centers where nothing ends so soon cost
-    nothing.
+    What is kept for other jobs is left out unless `held`. With `until` it is a job that fits
+    nowhere now, and no later start is looked for: centers where nothing ends so soon cost nothing.
     """
     best: Forecast | None = None
     soon = until < inf

@@ -89,7 +89,7 @@ class Scorer:
         staging = self.staging(wish.shape, option.center) if wish.shape.data else 0.0
         away = policy.away if wish.home and option.center != wish.home else 0.0
         money = self._money(option, runtime, now) * policy.per_money
-        return (staging, runtime, money, away, policy.fragmentation * option.broken)
+        return (staging, runtime, money, away, policy.fragmentation * option.found.broken)
 
     def candidate(self, option: Option, wish: Wish, now: float) -> Candidate:
         """The option with its terms, for people."""

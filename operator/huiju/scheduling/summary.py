@@ -1,13 +1,14 @@
 """One reason and one message for a job out of what all centers said.
 
 Decides wording only. Invariant: the reason is that of the centers that could help soonest: those
-that lack room now count before those that could never take the job.
+that lack room now count before those that could never take the job. Among these it is the one that
+most of them give, so that it does not change with every node that is taken or held somewhere.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from huiju.scheduling import reasons
 from huiju.scheduling.model import Refusal
@@ -23,13 +24,15 @@ _NEVER = {
 _SHOWN = 3
 
 
-def main_reason(words: Iterable[str]) -> str:
-    """The reason for a job that no center can take now, from the words of all centers."""
-    found = set(words)
-    if not found:
+def main_reason(counts: Mapping[str, int]) -> str:
+    """The reason for a job that no center can take now, from how often each word was given."""
+    given = {word: count for word, count in counts.items() if count}
+    if not given:
         return reasons.NO_CENTER
-    hopeful = (found - _NEVER) or found
-    return hopeful.pop() if len(hopeful) == 1 else reasons.NO_CENTER
+    hopeful = {word: count for word, count in given.items() if word not in _NEVER} or given
+    most = max(hopeful.values())
+    first, *others = [word for word, count in hopeful.items() if count == most]
+    return reasons.NO_CENTER if others else first
 
 
 def shown(named: Sequence[tuple[str, str]]) -> list[str]:

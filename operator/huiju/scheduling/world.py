@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from huiju.scheduling.capacity import CenterState, Hold
@@ -59,7 +59,8 @@ class World:
         self._fitters: dict[FitterKey, Fitter] = {}
         self._by_identity: dict[int, Fitter] = {}
         """Fitters that avoid no center by the identity of their shape, which they keep alive."""
-        self._class_of: dict[str, JobClass] = {}
+        self._backing: set[str] = set()
+        """The jobs in `backing`."""
         self._gflops: dict[str, int] = {}
         self._ends: dict[tuple[str, str], Ends] = {}
         """By center and model, once somebody asked."""
@@ -103,7 +104,7 @@ class World:
         state = self.centers.pop(name, None)
         if state is not None:
             self.holding.pop(name, None)
-            self.market.touch(ANY, name)
+            self.market.touch(ANY, name, grown=True)
             self.changed = True
             self._ends.clear()
             self._repriced()
@@ -159,6 +160,9 @@ class World:
         known = self.jobs.get(job.uid)
         if known is not None and self._same_line(known, job):
             self.jobs[job.uid] = job
+            found = self.class_of(job.uid)
+            assert found is not None  # noqa: S101 - else it would not be the same line
+            found.replace(job)
             return
         self.drop_job(job.uid)
         self.jobs[job.uid] = job
@@ -166,14 +170,14 @@ class World:
         if job.not_before > self.now:
             heapq.heappush(self.backing, (job.not_before, job.uid))
             self.untold_backing.append(job.uid)
+            self._backing.add(job.uid)
         else:
             self._join(job)
 
     def _same_line(self, before: Job, after: Job) -> bool:
-        found = self._class_of.get(before.uid)
         step = self.policy.priority_step
         return (
-            found is not None
+            before.uid not in self._backing
             and after.not_before <= self.now
             and place_of(before, step) == place_of(after, step)
             and (before.queue, before.shape, before.avoid)
@@ -197,10 +201,9 @@ class World:
             line = self.lines[job.queue] = Line()
         found = line.classes.get(kind)
         if found is None:
-            found = line.classes[kind] = JobClass(job.queue, kind)
+            found = line.classes[kind] = JobClass(job.queue, kind, self.policy.priority_step)
             kind.users += 1
-        line.add(found, place_of(job, self.policy.priority_step))
-        self._class_of[job.uid] = found
+        line.add(found, job)
 
     def _known_fitter(self, job: Job) -> Fitter | None:
         if not job.avoid:
@@ -212,13 +215,14 @@ class World:
 
     def drop_job(self, uid: str) -> None:
         """A job waits no longer."""
+        found = self.class_of(uid)
         job = self.jobs.pop(uid, None)
-        found = self._class_of.pop(uid, None)
         self.claims.discard(uid)
+        self._backing.discard(uid)
         if job is None or found is None:
             return
         self.changed = True
-        self.lines[found.queue].remove(found, place_of(job, self.policy.priority_step))
+        self.lines[found.queue].remove(found, job)
         if not found.line:
             self._drop_class(found)
 
@@ -243,7 +247,14 @@ class World:
 
     def class_of(self, uid: str) -> JobClass | None:
         """The class that a waiting job is in, None while it backs off."""
-        return self._class_of.get(uid)
+        job = self.jobs.get(uid)
+        if job is None or uid in self._backing:
+            return None
+        fitter = self._known_fitter(job)
+        line = self.lines.get(job.queue)
+        if fitter is None or line is None:
+            return None
+        return line.classes[fitter.kinds[job.expected_runtime, job.max_runtime]]
 
     def fitter(self, job: Job) -> Fitter:
         """The fitter of a job that need not be waiting."""
@@ -255,7 +266,8 @@ class World:
         while self.backing and self.backing[0][0] <= now:
             when, uid = heapq.heappop(self.backing)
             job = self.jobs.get(uid)
-            if job is not None and job.not_before == when and uid not in self._class_of:
+            if job is not None and job.not_before == when and uid in self._backing:
+                self._backing.remove(uid)
                 self._join(job)
                 self.changed = True
 
@@ -309,10 +321,9 @@ class World:
         self._priorities[placed.job.queue][placed.job.priority] -= 1
         self.changed = True
 
-    def residents(self, state: CenterState, want: Want) -> Iterable[Placed]:
-        """Placed jobs that may hold something on nodes that offer what is wanted."""
-        key = (state.center.name, self._group(state, want))
-        return self.placed_in.get(key, {}).values()
+    def residents(self, state: CenterState, want: Want) -> Mapping[str, Placed]:
+        """Placed jobs that may hold something on nodes that offer what is wanted, by uid."""
+        return self.placed_in.get((state.center.name, self._group(state, want)), {})
 
     def ends(self, state: CenterState, want: Want, now: float, speed: Speed) -> Ends:
         """The same jobs by expected end, as seen at `now`; those told to stop end at once."""

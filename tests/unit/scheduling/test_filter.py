@@ -120,7 +120,7 @@ def test_an_alternatives_image_is_checked_for_it_alone() -> None:
     )
     (place,) = core([mixed], [job("a", alternatives=two)]).cycle(1.0).placed
     assert place.alternative == 1
-    assert place.trace.refusals[0].reason == "SharingPolicy"
+    assert place.trace.refused == (("SharingPolicy", 1),)
 
 
 def test_an_avoided_center_comes_back() -> None:
