@@ -22,6 +22,7 @@ from huiju.api import crd
 from huiju.centers import role as center_role
 from huiju.centers.role import RoleRule
 from huiju.hub import role as hub_role
+from huiju.hub.people import PEOPLE, PeopleRole
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHARTS: Final[Mapping[str, type[Values]]] = {"huiju": Hub, "huiju-center": Center}
@@ -135,6 +136,25 @@ def hub_roles() -> str:
     )
 
 
+def people_roles() -> str:
+    """The roles for people; bound by nobody, but for those that Kubernetes' own roles take in."""
+    texts = [_people_role(role) for role in PEOPLE]
+    return f"# {BY}\n" + "---\n".join(texts)
+
+
+def _people_role(role: PeopleRole) -> str:
+    body = _role("ClusterRole", role.name, role.rules)
+    text = yaml.safe_dump(body, sort_keys=False, width=100)
+    labels = ['  labels:\n    {{- include "huiju.labels" . | nindent 4 }}']
+    if role.into:
+        labels += [
+            "    {{- if .Values.roles.aggregate }}",
+            *(f'    {_RBAC}/aggregate-to-{name}: "true"' for name in role.into),
+            "    {{- end }}",
+        ]
+    return text.replace(f"  labels: {_LABELS}", "\n".join(labels))
+
+
 def center_account() -> str:
     """The account in a center, exactly as `kubectl huiju join` makes it."""
     binding = center_role.cluster_role_binding(_NAMESPACE)
@@ -208,16 +228,19 @@ def permissions() -> str:
         "## The hub's account in a push center\n",
         *_table(center_role.RULES),
         "## People\n",
-        "| ClusterRole | for | rights |",
-        "|---|---|---|",
-        "| `huiju-jobs-view` | part of `view`, `edit`, `admin` | see jobs; ask why, read logs |",
-        "| `huiju-jobs-edit` | part of `edit`, `admin` | submit, change and delete jobs; ask what"
-        " would be |",
-        "| `huiju-federation-view` | bind it to whom you like | see centers and queues |",
-        "| `huiju-federation-edit` | platform engineers | declare centers and queues |",
-        "",
+        "Nobody is bound to these but by you. Those that are part of `view`, `edit` and `admin`"
+        " reach everybody who has these roles in a namespace (value `roles.aggregate`); the other"
+        " ones are for ClusterRoleBindings.\n",
+        *_people(),
     ]
     return "\n".join(parts)
+
+
+def _people() -> Iterator[str]:
+    for role in PEOPLE:
+        part = f", part of {', '.join(f'`{name}`' for name in role.into)}" if role.into else ""
+        yield f"### {role.name}\n\nFor {role.whom}{part}.\n"
+        yield from _table(role.rules)
 
 
 def _table(rules: Iterable[RoleRule]) -> Iterator[str]:
@@ -252,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong |= crd.settle_files(ROOT / "helm" / chart, made, write=write)
     for folder, made, pattern in (
         (hub / "templates" / "crds", dict(crd_templates()), "*"),
-        (hub / "templates", {"roles.yaml": hub_roles()}, ""),
+        (hub / "templates", {"roles.yaml": hub_roles(), "people.yaml": people_roles()}, ""),
         (center / "templates", {"account.yaml": center_account()}, ""),
         (ROOT / "docs" / "reference", {"permissions.md": permissions()}, ""),
     ):

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Final, cast
 
 import aiohttp
 import pytest
 
+from huiju.cli.joining import kubeconfig_text
+from huiju.hub.people import PEOPLE, PeopleRole
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import BadRequest, Forbidden, KubeError, NotFound, Transient
 from huiju.kube.resources import (
     API_SERVICES,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
     NAMESPACES,
     ROLE_BINDINGS,
-    ROLES,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
@@ -30,6 +38,9 @@ from lab.fixtures import NamespaceIn
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
 BASE = "/apis/view.huiju.dev/v1alpha1"
 SYSTEM = "huiju-view-test"
+RBAC = "rbac.authorization.k8s.io/v1"
+BY: Final[dict[str, Any]] = {"manager": "test", "force": True}
+ROLE = {role.name: role for role in PEOPLE}
 
 
 class Answers:
@@ -39,6 +50,7 @@ class Answers:
         self.asked: list[dict[str, Any]] = []
 
     async def why(self, namespace: str, name: str) -> dict[str, Any] | None:
+        self.asked.append({"why": name})
         if name == "missing":
             return None
         if name == "busy":
@@ -46,9 +58,11 @@ class Answers:
         return {"job": f"{namespace}/{name}", "queue": "research", "position": 3}
 
     async def whatif(self, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append({"whatif": namespace})
         return {"job": f"{namespace}/whatif", "workers": manifest["spec"]["workers"]}
 
     async def cordon(self, center: str) -> dict[str, Any]:
+        self.asked.append({"cordon": center})
         return {"center": center, "running": [], "waiting": []}
 
     async def logs(
@@ -113,8 +127,8 @@ async def available(client: Client) -> bool:
     return any(c["type"] == "Available" and c["status"] == "True" for c in conditions)
 
 
-async def as_account(admin: Client, credentials: Credentials, namespace: str, name: str) -> Client:
-    """A client that acts as a service account of its own, which has no rights yet."""
+async def token_of(admin: Client, namespace: str, name: str) -> str:
+    """The token of a new service account, which has no rights yet."""
     body = {"metadata": {"name": name, "namespace": namespace}}
     await admin.create(SERVICE_ACCOUNTS, body, namespace)
     path = SERVICE_ACCOUNTS.path(namespace, name, "token")
@@ -122,17 +136,34 @@ async def as_account(admin: Client, credentials: Credentials, namespace: str, na
         b'{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest",'
         b'"spec":{"expirationSeconds":3600}}'
     )
-    import json
+    return str(json.loads(await admin.raw("POST", path, body=request))["status"]["token"])
 
-    token = json.loads(await admin.raw("POST", path, body=request))["status"]["token"]
+
+async def as_account(admin: Client, credentials: Credentials, namespace: str, name: str) -> Client:
+    """A client that acts as a service account of its own."""
+    token = await token_of(admin, namespace, name)
     plain = Credentials(server=credentials.server, ca_pem=credentials.ca_pem, token=token)
     return Client(plain, name=name)
 
 
+async def grant(admin: Client, role: PeopleRole, namespace: str, name: str, where: str) -> None:
+    """Bind one of the chart's roles to an account: in a namespace, or everywhere (no `where`)."""
+    rules = [rule.manifest() for rule in role.rules]
+    body = {"metadata": {"name": role.name}, "rules": rules}
+    await admin.apply(CLUSTER_ROLES, body | {"apiVersion": RBAC, "kind": "ClusterRole"}, **BY)
+    binding: dict[str, Any] = {
+        "apiVersion": RBAC,
+        "kind": "RoleBinding" if where else "ClusterRoleBinding",
+        "metadata": {"name": f"{role.name}-{namespace}"},
+        "roleRef": {"apiGroup": RBAC.split("/")[0], "kind": "ClusterRole", "name": role.name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    }
+    kind = ROLE_BINDINGS if where else CLUSTER_ROLE_BINDINGS
+    await admin.create(kind, binding, where or None)
+
+
 async def test_discovery_and_answers(hub: Cluster, port: int, answers: Answers) -> None:
     async with await hub.client() as client:
-        import json
-
         listed = json.loads(await client.raw("GET", BASE))
         assert {r["name"] for r in listed["resources"]} >= {
             "crossregionjobs/why",
@@ -196,43 +227,110 @@ async def test_streams_of_readers_that_left_are_given_back(
                     await asyncio.sleep(0.2)
 
 
-async def test_only_who_may_is_answered(hub: Cluster, port: int, namespace_in: NamespaceIn) -> None:
+def questions(namespace: str) -> dict[str, tuple[str, str, bytes]]:
+    """Everything that can be asked, by the words of RBAC for it."""
+    job = f"{BASE}/namespaces/{namespace}/crossregionjobs/j"
+    return {
+        'get resource "crossregionjobs/why"': ("GET", f"{job}/why", b""),
+        'get resource "crossregionjobs/log"': ("GET", f"{job}/log", b""),
+        'create resource "whatif"': (
+            "POST",
+            f"{BASE}/namespaces/{namespace}/whatif",
+            b'{"spec":{"workers":1}}',
+        ),
+        'get resource "computecenters/cordon"': ("GET", f"{BASE}/computecenters/c/cordon", b""),
+    }
+
+
+async def answered(user: Client, namespace: str) -> set[str]:
+    """What of all that can be asked is answered; every other question is refused in plain words."""
+    refusals: dict[str, Forbidden] = {}
+    asked = questions(namespace)
+    for words, (method, path, body) in asked.items():
+        try:
+            await user.raw(method, path, body=body or None)
+        except Forbidden as error:
+            refusals[words] = error
+    for words, refused in refusals.items():
+        assert f'cannot {words} in API group "view.huiju.dev"' in refused.message
+    return {words.split('"')[1] for words in asked.keys() - refusals.keys()}
+
+
+async def until_answered(user: Client, namespace: str, expected: set[str]) -> None:
+    """Rights are seen by API server and hub a moment after they are given."""
+    found: set[str] = set()
+    try:
+        async with asyncio.timeout(15):
+            while (found := await answered(user, namespace)) != expected:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"answered: {found}, not {expected}") from None
+
+
+async def test_what_the_roles_for_people_let_them_ask(
+    hub: Cluster, port: int, answers: Answers, namespace_in: NamespaceIn
+) -> None:
     namespace = await namespace_in(hub)
     async with await hub.client() as admin:
-        user = await as_account(admin, hub.credentials(), namespace, "reader")
+        user = await as_account(admin, hub.credentials(), namespace, "person")
         async with user:
-            path = f"{BASE}/namespaces/{namespace}/crossregionjobs/j/why"
-            with pytest.raises(Forbidden):
-                await user.raw("GET", path)
-            rules = [
-                {
-                    "apiGroups": ["view.huiju.dev"],
-                    "resources": ["crossregionjobs/why"],
-                    "verbs": ["get"],
-                }
-            ]
-            await admin.create(ROLES, {"metadata": {"name": "reader"}, "rules": rules}, namespace)
-            binding = {
-                "metadata": {"name": "reader"},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "Role",
-                    "name": "reader",
-                },
-                "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}],
-            }
-            await admin.create(ROLE_BINDINGS, binding, namespace)
-            async with asyncio.timeout(15):
-                while True:
-                    try:
-                        assert b"research" in await user.raw("GET", path)
-                        break
-                    except Forbidden:
-                        await asyncio.sleep(0.2)
-            with pytest.raises(Forbidden):
-                await anext(user.stream(path.replace("/why", "/log")))
-            with pytest.raises(Forbidden):
-                await user.raw("GET", path.replace(namespace, "default"))
+            assert await answered(user, namespace) == set()
+            assert answers.asked == [], "the hub is not even asked"
+
+            await grant(admin, ROLE["huiju-jobs-view"], namespace, "person", namespace)
+            seen = {"crossregionjobs/why", "crossregionjobs/log"}
+            await until_answered(user, namespace, seen)
+            await grant(admin, ROLE["huiju-jobs-edit"], namespace, "person", namespace)
+            await until_answered(user, namespace, seen | {"whatif"})
+            assert await answered(user, "default") == set(), "only in a namespace of theirs"
+            try:
+                await grant(admin, ROLE["huiju-federation-edit"], namespace, "person", "")
+                await until_answered(user, namespace, seen | {"whatif", "computecenters/cordon"})
+            finally:
+                name = f"huiju-federation-edit-{namespace}"
+                await admin.delete(CLUSTER_ROLE_BINDINGS, name)
+
+
+@pytest.mark.parametrize(
+    ("words", "denied"),
+    [
+        (("why", "j"), 'cannot get resource "crossregionjobs/why"'),
+        (("logs", "j"), 'cannot get resource "crossregionjobs/log"'),
+        (
+            ("whatif", "--queue", "q", "--accelerator", "ascend-910b3:8", "--image", "i"),
+            'cannot create resource "whatif"',
+        ),
+        (("whatif", "--cordon", "c"), 'cannot get resource "computecenters/cordon"'),
+    ],
+)
+async def test_a_command_without_the_right_says_which_and_whom_to_ask(
+    hub: Cluster,
+    namespace_in: NamespaceIn,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    denied: str,
+) -> None:
+    namespace = await namespace_in(hub)
+    async with await hub.client() as admin:
+        token = await token_of(admin, namespace, "nobody")
+    config = tmp_path / "kubeconfig"
+    config.write_text(kubeconfig_text("hub", hub.credentials(), None, token))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "huiju.cli.main", f"--kubeconfig={config}", "-n", namespace),
+        *words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ,
+    )
+    out, told = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out) == (1, b"")
+    text = told.decode()
+    assert f"system:serviceaccount:{namespace}:nobody" in text
+    assert denied in text
+    assert "ask a platform engineer for this permission" in text
+    assert token not in text
+    assert "Traceback" not in text
 
 
 async def test_nobody_speaks_for_users_without_the_proxy_certificate(

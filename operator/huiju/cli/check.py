@@ -151,6 +151,7 @@ def _permissions(session: Session) -> Iterator[Finding]:
     namespace = session.namespace
     jobs = [(verb, "huiju.dev", "crossregionjobs", "") for verb in ("create", "get", "list")]
     view = [("get", "view.huiju.dev", "crossregionjobs", part) for part in ("why", "log")]
+    view.append(("create", "view.huiju.dev", "whatif", ""))
     missing = [d for d in (*jobs, *view) if not _may(session, d, namespace)]
     if missing:
         yield fault(

@@ -33,7 +33,8 @@ class Deed:
 
     def __str__(self) -> str:
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        return f'{self.verb} {what}.{GROUP} in the namespace "{self.namespace}"'
+        where = f'in the namespace "{self.namespace}"' if self.namespace else "in the whole cluster"
+        return f"{self.verb} {what}.{GROUP} {where}"
 
 
 class Access:

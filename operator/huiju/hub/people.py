@@ -1,0 +1,83 @@
+"""What people may be given in the hub's cluster: every role as data, with what it is for.
+
+Decides which rights belong together; who gets them is the platform engineer's to say. The chart and
+the permissions page are generated from here. Invariants: no wildcard; what a role of a namespace
+allows tells nothing of other namespaces; what tells of all namespaces is for platform engineers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from huiju.centers.role import RoleRule
+
+_HUIJU: Final = "huiju.dev"
+_VIEW: Final = "view.huiju.dev"
+_READ: Final = ("get", "list", "watch")
+_WRITE: Final = ("create", "update", "patch", "delete", "deletecollection")
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleRole:
+    """A ClusterRole for people."""
+
+    name: str
+    whom: str
+    rules: tuple[RoleRule, ...]
+    into: tuple[str, ...] = ()
+    """Kubernetes' own roles that it becomes a part of."""
+
+
+_SEE: Final = (
+    RoleRule(_HUIJU, ("crossregionjobs", "crossregionjobs/status"), _READ, "See jobs."),
+    RoleRule(
+        _VIEW,
+        ("crossregionjobs/why", "crossregionjobs/log", "crossregionjobs/logs"),
+        ("get",),
+        "Ask why a job waits, and read what its workers print: `why`, `logs`.",
+    ),
+)
+_DO: Final = (
+    RoleRule(_HUIJU, ("crossregionjobs",), _WRITE, "Submit, change, cancel and delete jobs."),
+    RoleRule(
+        _VIEW,
+        ("whatif",),
+        ("create",),
+        "Ask where and when a job would run, in a namespace of theirs: `whatif`. Stores nothing.",
+    ),
+)
+_NETWORK: Final = (
+    RoleRule(
+        _HUIJU,
+        ("computecenters", "computequeues", "computecenters/status", "computequeues/status"),
+        _READ,
+        "See centers and queues: `centers`, `queues`.",
+    ),
+)
+
+PEOPLE: Final = (
+    PeopleRole("huiju-jobs-view", "whoever may look on", _SEE, ("view", "edit", "admin")),
+    PeopleRole("huiju-jobs-edit", "users", (*_SEE, *_DO), ("edit", "admin")),
+    PeopleRole("huiju-federation-view", "users and whoever may look on", _NETWORK),
+    PeopleRole(
+        "huiju-federation-edit",
+        "platform engineers",
+        (
+            *_NETWORK,
+            RoleRule(
+                _HUIJU,
+                ("computecenters", "computequeues"),
+                _WRITE,
+                "Declare, cordon and remove centers; declare queues.",
+            ),
+            RoleRule(
+                _VIEW,
+                ("computecenters/cordon",),
+                ("get",),
+                "Ask what cordoning a center would do: `whatif --cordon`. Names jobs of all"
+                " namespaces.",
+            ),
+        ),
+    ),
+)
