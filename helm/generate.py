@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from helm.values import Center, Hub, Values, camel
 from huiju.api import crd
+from huiju.centers import agentrole
 from huiju.centers import role as center_role
 from huiju.centers.role import RoleRule
 from huiju.hub import role as hub_role
@@ -227,6 +228,7 @@ def permissions() -> str:
         *_table(hub_role.CARRY),
         "## The hub's account in a push center\n",
         *_table(center_role.RULES),
+        *_agent_tables(),
         "## People\n",
         "Nobody is bound to these but by you. Those that are part of `view`, `edit` and `admin`"
         " reach everybody who has these roles in a namespace (value `roles.aggregate`); the other"
@@ -241,6 +243,25 @@ def _people() -> Iterator[str]:
         part = f", part of {', '.join(f'`{name}`' for name in role.into)}" if role.into else ""
         yield f"### {role.name}\n\nFor {role.whom}{part}.\n"
         yield from _table(role.rules)
+
+
+def _agent_tables() -> Iterator[str]:
+    """The rights around a pull center, on both sides."""
+    yield "## The hub's account in the mailbox of a pull center\n"
+    yield from _table(agentrole.HUB_IN_MAILBOX)
+    yield "## The agent's account on the hub, in its own mailbox\n"
+    yield "Before it is approved:\n"
+    yield from _table(agentrole.ASKING)
+    yield "Once it is approved, besides:\n"
+    yield from _table(agentrole.MAILBOX)
+    yield "## The agent's account on the hub, outside its mailbox, once approved\n"
+    yield from _table((*agentrole.HUB_WIDE, agentrole.own_center("CENTER")))
+    yield f"## The account `{agentrole.BOOTSTRAP}` of a short-lived token, in the mailbox\n"
+    yield from _table(agentrole.BOOTSTRAP_RULES)
+    yield "## The agent's account in its center\n"
+    yield from _table(agentrole.CENTER)
+    yield "## The agent's account in its center, in its own namespace\n"
+    yield from _table(agentrole.CENTER_OWN)
 
 
 def _table(rules: Iterable[RoleRule]) -> Iterator[str]:

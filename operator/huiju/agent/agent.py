@@ -51,6 +51,8 @@ class Agent:
         self._center = center
         self._identity = identity
         self._settings = settings
+        self._waits = ""
+        """What the first questions still wait for."""
         self._worker: Worker | None = None
         self._publisher: Publisher | None = None
         self._spec: ComputeCenterSpec | None = None
@@ -139,7 +141,8 @@ class Agent:
             published = self._publisher is not None and self._publisher.published.is_set()
             try:
                 await self._say(uid, version, "true" if published else "false")
-                self._well("" if published else "the inventory is not published yet")
+                unpublished = "" if published else "the inventory is not published yet"
+                self._well(self._waits or unpublished)
             except (KubeError, TimeoutError) as error:
                 self._well(self._explain(error))
             soon = min(self._settings.heartbeat, 0.5)
@@ -168,9 +171,12 @@ class Agent:
         """Ask until there is an answer."""
         while True:
             try:
-                return await ask(client)
+                answer = await ask(client)
+                self._waits = ""
+                return answer
             except (KubeError, TimeoutError) as error:
-                self._well(self._explain(error))
+                self._waits = self._explain(error)
+                self._well(self._waits)
                 await asyncio.sleep(self._settings.retry)
 
     def _explain(self, error: Exception) -> str:

@@ -187,7 +187,7 @@ class OwnIdentity:
             answer = await client.raw("POST", path, body=msgspec.json.encode(request))
         token = str(msgspec.json.decode(answer)["status"]["token"])
         life = life_of(token) or self._settings.credential_lifetime
-        self._due = asked + life * 2 / 3
+        self._due = asked + life * self._settings.credential_share
         self.renewals += 1
         return replace(credentials, token=token, refresh_seconds=None, reload=None)
 

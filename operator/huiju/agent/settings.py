@@ -21,7 +21,9 @@ class AgentSettings:
     retry: float = 2.0
     """Seconds after which a hub or center that did not answer is tried again."""
     credential_lifetime: float = 86_400.0
-    """Seconds that the agent's credential on the hub is asked to last; renewed at two thirds."""
+    """Seconds that the agent's credential on the hub is asked to last."""
+    credential_share: float = 2 / 3
+    """Renewed after this share of its life: the rest is for a hub that does not answer."""
     workers: int = 16
     """Jobs worked on at once."""
     bind: str = "127.0.0.1"

@@ -325,7 +325,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.AGENT_NOT_APPROVED: Description(
             "A pull center's agent has not been approved, or was denied.",
-            "Set `spec.connection.pull.approved` to Approved if you trust the agent.",
+            "Let it in by `kubectl huiju approve CENTER` if it is the one you expect.",
         ),
         Reason.INVENTORY_FRESH: Description(
             "Nodes and pods of the center are followed.",

@@ -10,8 +10,8 @@ import argparse
 import base64
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from huiju.cli.explain import explain, https_address, token_seconds
 from huiju.cli.failures import ERROR, OK, Failure, UsageError
 from huiju.cli.session import Session
 from huiju.cli.table import condition, dig
@@ -27,10 +27,14 @@ examples:
   kubectl huiju join guiyang --center-context guiyang-admin --region south --dry-run
   kubectl huiju join guiyang --center-kubeconfig guiyang.yaml --region south
   kubectl huiju join guiyang --center-kubeconfig guiyang.yaml --token-lifetime 720h
+  kubectl huiju join guiyang --pull --region south --server https://hub.example:6443
 
 The command needs an administrator's kubeconfig of the center once. The hub gets a kubeconfig of an
 account of its own, whose every right is printed with the reason for it. Undo it with `kubectl
-delete computecenter NAME` on the hub and `kubectl delete ns huiju-system` in the center."""
+delete computecenter NAME` on the hub and `kubectl delete ns huiju-system` in the center.
+
+With --pull nothing of the center is needed: an agent there reaches the hub. The command writes a
+file with a short-lived token for the center's owner; `kubectl huiju approve` lets the agent in."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("center", metavar="CENTER", help="name that the center gets")
     add("--center-kubeconfig", metavar="FILE", help="kubeconfig of the center's administrator")
     add("--center-context", metavar="NAME", help="context of the center in that kubeconfig")
-    add("--server", metavar="URL", help="address by which the hub reaches the center's API server")
+    add("--server", metavar="URL", help="address by which the other side reaches the API server")
     add("--region", metavar="NAME", help="region, such as south; needed for a new center")
     add("--residency", metavar="CLASS", action="append", default=[], help="may be given again")
     add("--time-zone", metavar="NAME", help="such as Asia/Shanghai")
@@ -53,6 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="namespaces of the hub whose jobs are accepted; may be given again",
     )
     add("--token-lifetime", metavar="TIME", help="bounded token, such as 720h; join again to renew")
+    add("--pull", action="store_true", help="an agent in the center reaches the hub")
+    add("--approve", action="store_true", help="with --pull: let in whoever brings the token")
+    add("--bootstrap-file", metavar="FILE", help="with --pull: where the token goes")
     add("--timeout", metavar="SECONDS", type=float, default=30.0, help="for the hub's own check")
     add("--dry-run", action="store_true", help="explain and compare, write nothing")
 
@@ -61,19 +68,25 @@ def run(session: Session) -> int:
     """Join the center."""
     from huiju.cli import joining
 
-    center = _center(session)
     wishes = _wishes(session.flags)
+    if _is_pull(session.flags):
+        from huiju.cli import joinpull
+
+        return joinpull.run(session, wishes)
+    center = _center(session)
     uid = _identity(center)
     known = _known_center(session, wishes.name, uid)
     if known is None and not wishes.region:
         raise UsageError("--region is needed for a new center: where is it, such as south?")
-    lifetime = _lifetime(session.flags.token_lifetime)
+    lifetime = token_seconds(session.flags.token_lifetime)
     session.say(f"Center {wishes.name}: {center.credentials.server} (kube-system UID {uid})")
     dry = session.flags.dry_run
     for step in joining.account_steps(token_secret=lifetime is None):
         _do(session, center, step, dry=dry)
     token = "" if dry else _token(session, center, lifetime)
-    server = _address(session, center)
+    server = https_address(
+        session, session.flags.server or center.credentials.server, "the hub reaches centers"
+    )
     text = joining.kubeconfig_text(wishes.name, center.credentials, server, token)
     for step in joining.hub_steps(wishes, text):
         _do(session, session.api, step, dry=dry, compare=step.res.plural != "secrets")
@@ -84,27 +97,21 @@ def run(session: Session) -> int:
     return _check_hub(session, wishes.name)
 
 
+def _is_pull(flags: argparse.Namespace) -> bool:
+    if not flags.pull and (flags.approve or flags.bootstrap_file):
+        raise UsageError("--approve and --bootstrap-file belong to --pull")
+    if flags.pull and (flags.center_kubeconfig or flags.center_context):
+        raise UsageError("--pull needs no access to the center: leave --center-… out")
+    return bool(flags.pull)
+
+
 def _do(session: Session, api: Api, step: Step, *, dry: bool, compare: bool = True) -> None:
     """Have one object, and say what became of it and why it is needed."""
-    from huiju.centers.role import RULES
     from huiju.cli.ensure import ensure
 
     # A dry run has no token yet, so it cannot tell whether the stored kubeconfig would change.
     outcome = "would be written" if dry and not compare else ensure(api, step, dry=dry)
-    session.say(f"  {step.side:6}  {step}: {outcome}")
-    session.say(_indented(step.why, 10))
-    if step.res.plural == "clusterroles":
-        for rule in RULES:
-            what = f"{', '.join(rule.verbs)} {', '.join(rule.resources)}"
-            session.say(f"{'':12}- {what}")
-            session.say(_indented(rule.why, 14))
-
-
-def _indented(words: str, columns: int) -> str:
-    from textwrap import fill
-
-    margin = " " * columns
-    return fill(words, 100, initial_indent=margin, subsequent_indent=margin)
+    explain(session, step, outcome)
 
 
 def _center(session: Session) -> Api:
@@ -160,20 +167,6 @@ def _known_center(session: Session, name: str, uid: str) -> Fields | None:
     return known
 
 
-def _lifetime(given: str | None) -> int | None:
-    if given is None:
-        return None
-    from huiju.api.durations import parse_duration
-
-    try:
-        seconds = int(parse_duration(given))
-    except ValueError as error:
-        raise UsageError(f"--token-lifetime: {error}") from error
-    if seconds < 600:
-        raise UsageError("--token-lifetime must be at least 10m, API servers give no shorter one")
-    return seconds
-
-
 def _token(session: Session, center: Api, lifetime: int | None) -> str:
     """The account's token: from its Secret, or a bounded one asked for now."""
     from huiju.centers.role import ACCOUNT
@@ -200,20 +193,6 @@ def _token(session: Session, center: Api, lifetime: int | None) -> str:
         f"the center filled no token into Secret {SYSTEM}/{TOKEN_SECRET}: is its controller manager"
         " at work? --token-lifetime 720h asks for a bounded token without it"
     )
-
-
-def _address(session: Session, center: Api) -> str:
-    """The address for the hub; warns of one that only this machine can reach."""
-    server = session.flags.server or center.credentials.server
-    url = urlsplit(server)
-    if url.scheme != "https":
-        raise UsageError(f"--server: the hub reaches centers by https only, not {server}")
-    if url.hostname in ("localhost", "127.0.0.1", "::1"):
-        session.note(
-            f"warning: {server} is this machine only: fine if the hub runs here, else give the"
-            " center's address with --server"
-        )
-    return str(server)
 
 
 def _check_account(session: Session, kubeconfig: str, uid: str) -> None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from huiju.centers import role
+from huiju.centers.role import RoleRule
 from huiju.kube import resources
 from huiju.kube.resources import Resource
 
@@ -41,6 +42,8 @@ class Step:
     why: str
     keep: bool = False
     """Whether an object that is there already stays as it is."""
+    rules: tuple[RoleRule, ...] = ()
+    """What a role allows, each rule with its reason."""
 
     @property
     def name(self) -> str:
@@ -84,6 +87,7 @@ def account_steps(namespace: str = SYSTEM, *, token_secret: bool = True) -> tupl
             resources.CLUSTER_ROLES,
             role.cluster_role(),
             "What the account may do, and nothing else:",
+            rules=role.RULES,
         ),
         Step(
             Side.CENTER,
@@ -138,24 +142,29 @@ def secret_name(center: str) -> str:
 def center(wishes: Wishes, namespace: str) -> Fields:
     """The ComputeCenter, with the fields that the command line speaks of."""
     ref = {"name": secret_name(wishes.name), "namespace": namespace, "key": KEY}
+    return {
+        "apiVersion": resources.COMPUTE_CENTERS.api_version,
+        "kind": resources.COMPUTE_CENTERS.kind,
+        "metadata": {"name": wishes.name},
+        "spec": {"connection": {"push": {"kubeconfigSecret": ref}}, **center_spec(wishes)},
+    }
+
+
+def center_spec(wishes: Wishes) -> Fields:
+    """The fields of a ComputeCenter that the command line speaks of, the connection apart."""
     sharing: Fields = {"priorityClassName": role.PRIORITY_CLASS}
     if wishes.max_share_percent is not None:
         sharing["maxSharePercent"] = wishes.max_share_percent
     if wishes.namespaces:
         sharing["namespaces"] = list(wishes.namespaces)
-    spec: Fields = {"connection": {"push": {"kubeconfigSecret": ref}}, "sharing": sharing}
+    spec: Fields = {"sharing": sharing}
     if wishes.region:
         spec["region"] = wishes.region
     if wishes.residency:
         spec["residency"] = list(wishes.residency)
     if wishes.time_zone:
         spec["timeZone"] = wishes.time_zone
-    return {
-        "apiVersion": resources.COMPUTE_CENTERS.api_version,
-        "kind": resources.COMPUTE_CENTERS.kind,
-        "metadata": {"name": wishes.name},
-        "spec": spec,
-    }
+    return spec
 
 
 def kubeconfig_text(name: str, credentials: Credentials, server: str | None, token: str) -> str:

@@ -50,6 +50,8 @@ VERBS: Final[dict[str, Entry]] = {
     "queues": Entry("show queues"),
     "centers": Entry("show centers and their free accelerators"),
     "join": Entry("make a cluster a center of the network", platform=True),
+    "approve": Entry("let the agent of a pull center in", platform=True),
+    "revoke": Entry("shut the agent of a pull center out", platform=True),
     "cordon": Entry("place no new jobs in a center", platform=True),
     "uncordon": Entry("place jobs in a center again", platform=True),
     "check": Entry("look for what is missing, and say how to mend it", platform=True),

@@ -238,6 +238,9 @@ class CenterRuntime:
             self.spec.accelerators
         )
         self.spec = spec
+        if spec.connection.pull is not None and spec.connection.pull.approved != "Approved":
+            # At once: nothing more is written into the mailbox of an agent that is not trusted.
+            self._sensor = self._syncer = None
         self._hub.callbacks.changed(self.name)
         return anew
 
@@ -276,12 +279,11 @@ class CenterRuntime:
     async def _pulled(self, pull: PullConnection) -> None:
         """Read the mailbox, and judge the agent's life by its Lease there."""
         if pull.approved != "Approved":
-            # Nothing more is written into a mailbox whose agent is not trusted.
             self._sensor = self._syncer = None
             raise CredentialProblem(
                 Reason.AGENT_NOT_APPROVED,
-                f"The agent of {self.name} is {pull.approved.lower()}: set"
-                " spec.connection.pull.approved to Approved once you trust it.",
+                f"The agent of {self.name} is {pull.approved.lower()};"
+                f" `kubectl huiju approve {self.name}` lets it in.",
             )
         mailbox = Mailbox(
             self._hub.client,

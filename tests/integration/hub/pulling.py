@@ -9,23 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from huiju.agent.credentials import FileIdentity, HubIdentity
+from huiju.agent.credentials import FileIdentity, HubIdentity, OwnIdentity
 from huiju.agent.run import AgentProcess
 from huiju.agent.settings import AgentSettings
+from huiju.centers import agentrole
 from huiju.centers.mailbox import mailbox_of
+from huiju.centers.role import RoleRule, priority_class
 from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
+from huiju.kube.kubeconfig import from_secret_bytes
 from huiju.kube.resources import (
     CENTER_INVENTORIES,
     CENTER_WORKS,
+    CLUSTER_ROLES,
     COMPUTE_CENTERS,
     LEASES,
+    PRIORITY_CLASSES,
+    ROLE_BINDINGS,
+    ROLES,
     SECRETS,
     Resource,
 )
@@ -78,6 +85,58 @@ async def agent(
     )
     async with going(process):
         yield process
+
+
+async def center_account(world: World) -> Credentials:
+    """The account that an agent has in its center, with the rights of the chart and no others."""
+    client = world.center_clients[CENTER]
+    await joining.namespace(client, joining.SYSTEM)
+    role = _role(CLUSTER_ROLES, None, agentrole.CENTER)
+    text = await joining.account(client, world.centers[CENTER], agentrole.ACCOUNT, role)
+    await client.apply(PRIORITY_CLASSES, priority_class(), manager="test", force=True)
+    own = _role(ROLES, joining.SYSTEM, agentrole.CENTER_OWN)
+    await client.apply(ROLES, own, manager="test", force=True)
+    subject = {"kind": "ServiceAccount", "name": agentrole.ACCOUNT, "namespace": "kube-system"}
+    binding = {
+        "apiVersion": ROLE_BINDINGS.api_version,
+        "kind": ROLE_BINDINGS.kind,
+        "metadata": {"name": agentrole.ACCOUNT, "namespace": joining.SYSTEM},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": agentrole.ACCOUNT,
+        },
+        "subjects": [subject],
+    }
+    await client.apply(ROLE_BINDINGS, binding, manager="test", force=True)
+    return from_secret_bytes(text.encode())
+
+
+def _role(res: Resource, namespace: str | None, rules: Iterable[RoleRule]) -> Fields:
+    meta = {"name": agentrole.ACCOUNT} | ({"namespace": namespace} if namespace else {})
+    return {
+        "apiVersion": res.api_version,
+        "kind": res.kind,
+        "metadata": meta,
+        "rules": [rule.manifest() for rule in rules],
+    }
+
+
+@asynccontextmanager
+async def own_agent(
+    world: World, bootstrap: Path | None, **changes: Any
+) -> AsyncIterator[tuple[AgentProcess, list[OwnIdentity]]]:
+    """An agent with an identity of its own; the identities that it came to have are listed."""
+    settings = replace(FAST, **changes)
+    found: list[OwnIdentity] = []
+
+    def identity(center: Client) -> HubIdentity:
+        found.append(OwnIdentity(center, settings, bootstrap))
+        return found[-1]
+
+    process = AgentProcess(identity, await center_account(world), settings)
+    async with going(process):
+        yield process, found
 
 
 @asynccontextmanager
