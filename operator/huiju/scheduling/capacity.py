@@ -1,8 +1,8 @@
 """What each center can still take while a cycle decides: blocks of equal nodes, free and held.
 
 Decides nothing; keeps the count. Invariants: no free amount ever falls below zero; every node is
-in exactly one block; `version` rises with every change and `growth` with every change that could
-make something fit that did not fit before.
+in exactly one block; `version` rises with every change, and the market is told of each, and whether
+it could make something fit that did not fit before.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Offer:
     """The blocks of a center that offer one model under one resource name."""
 
     __slots__ = (
-        "_rooms", "answers", "blocks", "gflops", "growth", "kinds", "mixed", "model", "resource",
+        "_rooms", "answers", "blocks", "gflops", "kinds", "mixed", "model", "resource",
         "version",
     )  # fmt: skip
 
@@ -126,8 +126,6 @@ class Offer:
         """Whether its nodes offer other models as well."""
         self.version = 0
         """Rises with every change."""
-        self.growth = next(_serials)
-        """A number higher than all before, whenever something may fit that did not fit before."""
         self.answers: dict[object, object] = {}
         """What `fit` remembers of it until it changes."""
         self._rooms: dict[int, int] = {}
@@ -305,8 +303,6 @@ class CenterState:
 
     def _touch(self, offer: Offer, *, grown: bool) -> None:
         offer.changed()
-        if grown:
-            offer.growth = next(_serials)
         self._market.touch(offer.model, self.center.name, grown=grown)
 
     def _touch_kinds(self, kinds: Iterable[NodeKind], grown: Container[NodeKind] = ()) -> None:
@@ -327,14 +323,6 @@ class CenterState:
         """Normalized compute of one unit; the most where nodes differ."""
         offer = self.index.get((model, resource))
         return 0 if offer is None else offer.gflops
-
-    def growth(self, models: Iterable[str]) -> int:
-        """Rises when something may fit on one of the models that did not fit before."""
-        grown = 0
-        for model in models:
-            for name in self.resources.get(model, ()):
-                grown = max(grown, self.index[model, name].growth)
-        return grown
 
     def room(self, model: str) -> int | None:
         """Units of the model that the owner still lends, None without a limit."""

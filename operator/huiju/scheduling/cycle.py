@@ -8,7 +8,6 @@ decision takes is gone before the next decision; the same state and time give th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from heapq import nsmallest
 from math import inf
@@ -187,7 +186,7 @@ class Cycle:
             if holds:
                 # On some held nodes it may run: what counts is what fits on these and free ones.
                 options = [option for option in options if option.center != name]
-                options += fitter.verdict(state, self.now, holds).options
+                options += fitter.under(state, self.now, holds)[0]
         return options
 
     def _refused(self, found: JobClass, uid: str) -> Blocked:
@@ -204,13 +203,12 @@ class Cycle:
         known = fitter.message
         if known is None or known[:2] != (fitter.asked, reason):
             centers = self.world.centers
-            named = [(name, word) for name in centers for word, _ in fitter.words.get(name, ())]
             told = [
                 refusal
-                for name in shown(named)
+                for name in shown(centers, fitter.words)
                 for refusal in fitter.refusals(centers[name], self.now)
             ]
-            text = message_of(told, len(centers), Counter(word for _, word in named))
+            text = message_of(told, len(centers), fitter.counts)
             known = fitter.message = (fitter.asked, reason, text)
         return known[2]
 

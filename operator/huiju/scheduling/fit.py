@@ -48,24 +48,11 @@ class Option:
         return self.found.gflops
 
 
-@dataclass(slots=True, eq=False)
-class Verdict:
-    """What one center says to one shape, and at which state of the center it said so."""
-
-    state: CenterState
-    version: int
-    policy: int
-    growth: int
-    options: tuple[Option, ...]
-    words: tuple[tuple[str, int | None], ...]
-    """Reasons of refusals, each with its alternative."""
-    told: tuple[int, tuple[Refusal, ...]] | None = None
-    """The refusals in full, and the center's version that they speak of."""
-
-
 Words = tuple[tuple[str, int | None], ...]
 Site = tuple[CenterState, Want]
 """A center, and an alternative under a name by which that center advertises its model."""
+_Answer = tuple[tuple[Option, ...], Words]
+"""Ways to run the shape in a center, and refusals, each with its alternative."""
 
 
 class Fitter:
@@ -87,13 +74,16 @@ class Fitter:
         self.counts: dict[str, int] = {}
         """How often each reason is among `words`."""
         self.asked = 0
-        """Rises when a `refresh` asked a center."""
+        """Rises when a `refresh` found that something has changed somewhere."""
         self.message: tuple[int, str, str] | None = None
         """What is told to jobs that fit nowhere: `asked` at that time, reason, message."""
         self.forecasts: dict[object, object] = {}
         """What `reserve` remembers of this shape."""
         self._tick = -1
-        self._verdicts: dict[tuple[str, Holds], Verdict] = {}
+        self._under: dict[tuple[str, Holds], tuple[CenterState, int, _Answer]] = {}
+        """Answers on nodes under holds, and the center's version that they speak of."""
+        self._told: dict[str, tuple[CenterState, int, tuple[Refusal, ...]]] = {}
+        """Refusals in full, and the center's version that they speak of."""
         self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
         self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
         self._wants: dict[tuple[int, str], Want] = {}
@@ -107,6 +97,7 @@ class Fitter:
         tick, self._tick = self._tick, market.tick
         if tick == market.tick:
             return
+        self.asked += 1
         options, changed = self.options, dict[str, None]()
         for model in (ANY, *self.models):
             for name, grown in market.since(model, tick):
@@ -118,56 +109,52 @@ class Fitter:
             if state is None:
                 self._forget(name)
             else:
-                self._note(name, self.verdict(state, now))
-        self.asked += bool(changed)
+                self._note(name, *self._judge(state, now, NO_HOLDS))
 
-    def _note(self, name: str, verdict: Verdict) -> None:
-        if verdict.options:
-            self.options[name] = verdict.options
+    def _note(self, name: str, options: tuple[Option, ...], words: Words) -> None:
+        if options:
+            self.options[name] = options
         else:
             self.options.pop(name, None)
         before = self.words.get(name, ())
-        if verdict.words == before:
+        if words == before:
             return
         for word, _ in before:
             self.counts[word] -= 1
-        for word, _ in verdict.words:
+        for word, _ in words:
             self.counts[word] = self.counts.get(word, 0) + 1
-        self.words[name] = verdict.words
+        self.words[name] = words
 
     def _forget(self, name: str) -> None:
         self.options.pop(name, None)
         for word, _ in self.words.pop(name, ()):
             self.counts[word] -= 1
-        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != name}
+        self._under = {k: v for k, v in self._under.items() if k[0] != name}
+        self._told.pop(name, None)
         self._rules.pop(name, None)
         self._most = {k: v for k, v in self._most.items() if k[0] != name}
         self.forecasts.clear()
 
-    def verdict(self, state: CenterState, now: float, holds: Holds = NO_HOLDS) -> Verdict:
-        """What the center says now to a job that may use nodes under these holds."""
+    def under(self, state: CenterState, now: float, holds: Holds) -> _Answer:
+        """What the center says now to a job that may use nodes under these holds as well."""
         if self.avoid and self._expire(now):
             self._tick = -1
-        key = (state.center.name, holds)
-        known = self._verdicts.get(key)
-        if known is not None and known.state is state and known.policy == state.policy:
-            if known.version == state.version:
-                return known
-            if not known.options and known.growth == state.growth(self.models):
-                # Since then the center has only lost room, so it still refuses.
-                known.version = state.version
-                return known
-        if holds:
-            # Holds are made anew in each cycle: what was said under old ones is of no use.
-            self._verdicts = {k: v for k, v in self._verdicts.items() if k[0] != key[0] or not k[1]}
-        made = self._verdicts[key] = self._judge(state, now, holds)
-        return made
+        name = state.center.name
+        known = self._under.get((name, holds))
+        if known is not None and known[0] is state and known[1] == state.version:
+            return known[2]
+        # Holds are made anew in each cycle: what was said under old ones is of no use.
+        self._under = {k: v for k, v in self._under.items() if k[0] != name}
+        found = self._judge(state, now, holds)
+        self._under[name, holds] = (state, state.version, found)
+        return found
 
     def _expire(self, now: float) -> bool:
         """Whether a center that was avoided is no longer; then nothing remembered holds."""
         expired = any(self._seen < entry.until <= now for entry in self.avoid)
         if expired:
-            self._verdicts.clear()
+            self._under.clear()
+            self._told.clear()
             self._rules.clear()
             self._sites = None
         self._seen = now
@@ -185,27 +172,34 @@ class Fitter:
     def refusals(
         self, state: CenterState, now: float, holds: Holds = NO_HOLDS
     ) -> tuple[Refusal, ...]:
-        """The center's refusals in full, with the numbers of this moment."""
-        verdict = self.verdict(state, now, holds)
-        if not verdict.words:
+        """The center's refusals in full, as of the latest `refresh`, with the numbers of now."""
+        if holds:
+            return self._tell(state, now, holds, self.under(state, now, holds)[1])
+        name = state.center.name
+        words = self.words.get(name, ())
+        if not words:
             return ()
-        if verdict.told is None or verdict.told[0] != state.version:
-            rule = self.refused(state, now)
-            if rule is not None and self.avoid:
-                # How long a center is avoided yet changes with the time.
-                rule = refuse(self.shape, self.avoid, state.center, now)
-            found = (
-                (rule,)
-                if rule is not None
-                else tuple(tell(self, state, w, index, holds) for w, index in verdict.words)
-            )
-            verdict.told = (state.version, found)
-        return verdict.told[1]
+        known = self._told.get(name)
+        if known is None or known[0] is not state or known[1] != state.version or self.avoid:
+            found = self._tell(state, now, holds, words)
+            known = self._told[name] = (state, state.version, found)
+        return known[2]
 
-    def _judge(self, state: CenterState, now: float, holds: Holds) -> Verdict:
+    def _tell(
+        self, state: CenterState, now: float, holds: Holds, words: Words
+    ) -> tuple[Refusal, ...]:
+        rule = self.refused(state, now)
+        if rule is None:
+            return tuple(tell(self, state, word, index, holds) for word, index in words)
+        if self.avoid:
+            # How long a center is avoided yet changes with the time.
+            rule = refuse(self.shape, self.avoid, state.center, now) or rule
+        return (rule,)
+
+    def _judge(self, state: CenterState, now: float, holds: Holds) -> _Answer:
         rule = self.refused(state, now)
         if rule is not None:
-            return self._said(state, (), ((rule.reason, None),))
+            return (), ((rule.reason, None),)
         options: list[Option] = []
         words: list[tuple[str, int | None]] = []
         for index in range(len(self.shape.alternatives)):
@@ -216,11 +210,7 @@ class Fitter:
                 options.append(answer)
         if not self.shape.alternatives:
             words.append((reasons.NO_SUCH_ACCELERATOR, None))
-        return self._said(state, tuple(options), tuple(words))
-
-    def _said(self, state: CenterState, options: tuple[Option, ...], words: Words) -> Verdict:
-        grown = state.growth(self.models)
-        return Verdict(state, state.version, state.policy, grown, options, words)
+        return tuple(options), tuple(words)
 
     def sites(
         self, centers: Mapping[str, CenterState], prices: int, now: float

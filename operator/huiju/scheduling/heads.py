@@ -17,7 +17,7 @@ from huiju.scheduling.model import Job, Placed, Preempt
 from huiju.scheduling.order import JobClass
 from huiju.scheduling.preempt import Choice, Claim, Stoppable, choose, loss
 from huiju.scheduling.refusal import Want
-from huiju.scheduling.reserve import Forecast, forecast
+from huiju.scheduling.reserve import Forecast, forecast, starts_by
 from huiju.scheduling.score import Scorer
 from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.world import World
@@ -72,10 +72,11 @@ class Heads:
         owed = any(s.queue.guarantee > s.usage for s in share.path)
         if not policy.preemption or not (owed or world.outranks(job)):
             return
-        if self.forecast(found, share, until=self.now + policy.soon) is not None:
+        fitter, sites = found.key.fitter, self._sites(found)
+        if starts_by(fitter, sites, self._ends, self.now, job.uid, self.now + policy.soon):
             return
         claim = Claim(job, share, self.now)
-        choice = choose(claim, found.key.fitter, self._sites(found), world, self._stoppable)
+        choice = choose(claim, fitter, sites, world, self._stoppable)
         if choice is None:
             # Some may have run too briefly to be stopped yet.
             self.wakes = min(self.wakes, self.now + policy.soon)
@@ -102,13 +103,8 @@ class Heads:
         )
         return Preempt(victim, reasons.PREEMPTED, message, job.uid, ground)
 
-    def forecast(
-        self, found: JobClass, share: Share, *, held: bool = False, until: float = inf
-    ) -> Forecast | None:
-        """When and where the class's head could start; `held` counts in what is kept for others.
-
-        With `until` it is a head that fits nowhere now, and a later start is not looked for.
-        """
+    def forecast(self, found: JobClass, share: Share, *, held: bool = False) -> Forecast | None:
+        """When and where the class's head could start; `held` counts in what is kept for others."""
         return forecast(
             found.key.fitter,
             self._sites(found),
@@ -117,7 +113,6 @@ class Heads:
             found.line[0].uid,
             share.home,
             held=held,
-            until=until,
         )
 
     def _sites(self, found: JobClass) -> tuple[Site, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 Vector = tuple[tuple[str, int], ...]
 """Resource name to amount, sorted, without zeros."""
@@ -269,8 +270,7 @@ class Refusal:
     alternative: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One part of a score, in seconds; lower is better."""
 
     name: str

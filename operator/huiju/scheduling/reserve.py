@@ -66,26 +66,36 @@ def forecast(
     home: str = "",
     *,
     held: bool = False,
-    until: float = inf,
 ) -> Forecast | None:
     """The earliest start over all centers, None if none could ever take the job.
 
-    What is kept for other jobs is left out unless `held`. With `until` it is a job that fits
-    nowhere now, and no later start is looked for: centers where nothing ends so soon cost nothing.
+    What is kept for other jobs is left out unless `held`.
     """
     best: Forecast | None = None
-    soon = until < inf
     for state, want in sites:
-        limit = until if best is None else best.at
-        ends = ends_of(state, want)
-        if soon and ends.first > limit:
-            continue
-        seen = _expect(fitter, state, want, ends, now, limit, uid, held)
+        limit = inf if best is None else best.at
+        seen = _expect(fitter, state, want, ends_of(state, want), now, limit, uid, held)
         if seen is None or seen.at > limit:
             continue
         if best is None or _rank(seen, home) < _rank(best, home):
             best = seen
     return best
+
+
+def starts_by(
+    fitter: Fitter, sites: Iterable[Site], ends_of: EndsOf, now: float, uid: str, until: float
+) -> bool:
+    """Whether a job that fits nowhere now is expected to start by `until`.
+
+    Centers where nothing ends so soon cost nothing.
+    """
+    for state, want in sites:
+        ends = ends_of(state, want)
+        if ends.first <= until:
+            seen = _expect(fitter, state, want, ends, now, until, uid, held=False)
+            if seen is not None and seen.at <= until:
+                return True
+    return False
 
 
 def _expect(
@@ -128,13 +138,23 @@ class Room:
         """Of the whole gang."""
         self._held = held
         self._uid = uid
+        self._special = held or any(hold.job == uid for hold in state.holds)
+        """Whether not only nodes that nobody holds are looked at."""
         offer = state.index[want.model, want.resource]
-        self.blocks = [b for b in offer.blocks.values() if self._open(b)]
-        workers, on = fitter.shape.workers, want.ask.on
-        self._count = sum(min(workers, on(block)) * len(block.nodes) for block in self.blocks)
+        key = ("open", want.ask.serial, fitter.shape.workers)
+        known = None if self._special else offer.answers.get(key)
+        if not isinstance(known, int):
+            known = fitter.room(want, self._blocks())
+            if not self._special:
+                offer.answers[key] = known
+        self._count = known
         room = state.room(want.model)
         self._lent = inf if room is None else room
         self.reset()
+
+    def _blocks(self) -> list[Block]:
+        offer = self.state.index[self.want.model, self.want.resource]
+        return [block for block in offer.blocks.values() if self._open(block)]
 
     def _open(self, block: Block) -> bool:
         return self._held or block.hold is None or block.hold.job == self._uid
@@ -204,7 +224,7 @@ class Room:
 
     def _nodes(self, workers: int) -> tuple[str, ...]:
         ask, most, slots = self.want.ask, self.fitter.shape.workers, []
-        for block in self.blocks:
+        for block in self._blocks():
             here = min(most, ask.on(block))
             nodes = [node for node in block.nodes if node not in self.changed] if here else []
             if nodes:

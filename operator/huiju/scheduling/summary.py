@@ -8,7 +8,7 @@ most of them give, so that it does not change with every node that is taken or h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from huiju.scheduling import reasons
 from huiju.scheduling.model import Refusal
@@ -35,11 +35,23 @@ def main_reason(counts: Mapping[str, int]) -> str:
     return reasons.NO_CENTER if others else first
 
 
-def shown(named: Sequence[tuple[str, str]]) -> list[str]:
-    """The centers of which a message tells in full, of pairs of center and word."""
-    hopeful = [center for center, word in named if word not in _NEVER]
-    chosen = hopeful or [center for center, _ in named]
-    return list(dict.fromkeys(chosen))[:_SHOWN]
+def shown(
+    centers: Iterable[str], words: Mapping[str, Sequence[tuple[str, int | None]]]
+) -> list[str]:
+    """The centers of which a message tells in full: the first that could help soonest."""
+    hopeful: list[str] = []
+    others: list[str] = []
+    for center in centers:
+        given = [word for word, _ in words.get(center, ())]
+        if not given:
+            continue
+        if all(word in _NEVER for word in given):
+            others.append(center)
+            continue
+        hopeful.append(center)
+        if len(hopeful) == _SHOWN:
+            break
+    return hopeful or others[:_SHOWN]
 
 
 def message_of(
