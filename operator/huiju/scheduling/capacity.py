@@ -111,7 +111,16 @@ class Offer:
     """The blocks of a center that offer one model under one resource name."""
 
     __slots__ = (
-        "_rooms", "answers", "blocks", "gflops", "kinds", "mixed", "model", "resource",
+        "_rooms",
+        "answers",
+        "blocks",
+        "gflops",
+        "kinds",
+        "mixed",
+        "model",
+        "open",
+        "resource",
+        "texts",
         "version",
     )  # fmt: skip
 
@@ -126,14 +135,20 @@ class Offer:
         """Whether its nodes offer other models as well."""
         self.version = 0
         """Rises with every change."""
-        self.answers: dict[object, object] = {}
-        """What `fit` remembers of it until it changes."""
+        self.answers: dict[tuple[int, int], object] = {}
+        """What `fit` remembers of it until it changes: by what is asked, and how often."""
+        self.open: dict[tuple[int, int], int] = {}
+        """The same of `reserve`: workers that fit on nodes that nobody holds."""
+        self.texts: dict[tuple[int, int], str] = {}
+        """The same of `refusal`: what is lacking, in words."""
         self._rooms: dict[int, int] = {}
 
     def changed(self) -> None:
         """Its blocks are others now."""
         self.version += 1
         self.answers.clear()
+        self.open.clear()
+        self.texts.clear()
         self._rooms.clear()
 
     def room(self, size: int) -> int:
@@ -238,13 +253,14 @@ class CenterState:
         new = [k for k, b in wanted.items() if k not in known or known[k].nodes != b.nodes]
         if not old and not new:
             return False
-        came_from = {node: key for key in old for node in known[key].nodes}
-        grown = {k for k in new if self._gained(wanted[k], came_from, k)}
+        came_from = {n: key for key in old for n in _besides(known[key], wanted.get(key))}
+        entered = {key: _besides(wanted[key], known.get(key)) for key in new}
+        grown = {k for k in new if self._gained(wanted[k], entered[k], came_from)}
         kinds = {known[key].kind for key in old} | {wanted[key].kind for key in new}
-        members = len(came_from) != sum(len(wanted[k].nodes) for k in new) or any(
+        members = len(came_from) != sum(map(len, entered.values())) or any(
             node not in came_from or came_from[node][0] != key[0]
-            for key in new
-            for node in wanted[key].nodes
+            for key, nodes in entered.items()
+            for node in nodes
         )
         more = {wanted[key].kind for key in grown}
         for node in came_from:
@@ -252,17 +268,15 @@ class CenterState:
         for key in old:
             if key not in wanted:
                 self._remove(key, known[key])
-        for key in new:
+        for key, nodes in entered.items():
             block = known.get(key)
             if block is None:
                 block = wanted[key]
                 self._put(key, block)
-            else:
-                block.nodes = wanted[key].nodes
-            self.where.update(dict.fromkeys(block.nodes, block))
+            block.nodes = wanted[key].nodes
+            self.where.update(dict.fromkeys(nodes, block))
         if members:
             self._count_kinds()
-            kinds |= {block.kind for block in self.blocks.values()}
         self._touch_kinds(kinds, more)
         self.free_gflops = sum(
             block.free.get(a.resource, 0) * a.gflops * len(block.nodes)
@@ -271,10 +285,9 @@ class CenterState:
         )
         return True
 
-    def _gained(self, block: Block, came_from: dict[str, _Key], key: _Key) -> bool:
+    def _gained(self, block: Block, entered: list[str], came_from: dict[str, _Key]) -> bool:
         """Whether a node came into the block that could take less before."""
-        before = {came_from.get(node) for node in block.nodes}
-        before.discard(key)
+        before = {came_from.get(node) for node in entered}
         return any(origin is None or not _covers(self.blocks[origin], block) for origin in before)
 
     def _count_kinds(self) -> None:
@@ -444,6 +457,14 @@ def _blocks_of(buckets: Iterable[Bucket]) -> dict[_Key, Block]:
         else:
             block.nodes = sorted([*block.nodes, *bucket.nodes])
     return found
+
+
+def _besides(block: Block, other: Block | None) -> list[str]:
+    """The block's nodes that are not in the other one."""
+    if other is None:
+        return block.nodes
+    there = set(other.nodes)
+    return [node for node in block.nodes if node not in there]
 
 
 def _covers(before: Block, after_: Block) -> bool:

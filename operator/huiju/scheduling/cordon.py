@@ -65,7 +65,7 @@ def whatif_cordon(world: World, name: str, now: float) -> CordonEffect | None:
     state = world.centers.get(name)
     if state is None:
         return None
-    scorer = Scorer(world.policy, world.centers, world.gflops)
+    scorer = Scorer(world.policy, world.centers, world.gflops, world.prices)
     there = sorted(
         world.placed_in.get((name, ANY), {}).values(), key=lambda p: (p.started, p.job.uid)
     )
@@ -119,7 +119,7 @@ class _Aside:
         self._world.set_center(closed)
         for job in jobs:
             self._world.set_job(replace(job, not_before=0.0))
-        self._scorer = Scorer(policy, self._world.centers, self._world.gflops)
+        self._scorer = Scorer(policy, self._world.centers, self._world.gflops, self._world.prices)
         self._world.wake(now)
         placed = Cycle(self._world, self._scorer, now).run().placed
         self._center_of = {place.job.uid: place.center for place in placed}

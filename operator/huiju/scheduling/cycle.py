@@ -240,7 +240,12 @@ class Cycle:
 
     def wish(self, found: JobClass, share: Share) -> Wish:
         """What the score takes from the class."""
-        return Wish(found.key.fitter.shape, found.key.expected_runtime, share.home)
+        kind = found.key
+        known = kind.wishes.get(share.home)
+        if not isinstance(known, Wish):
+            known = Wish(kind.fitter.shape, kind.expected_runtime, share.home)
+            kind.wishes[share.home] = known
+        return known
 
     def _over(self, share: Share, gflops: int) -> Blocked | None:
         """Which limit of the tree the amount would break, None if none."""

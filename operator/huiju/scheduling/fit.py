@@ -8,7 +8,7 @@ does not fit is refused with the numbers that were missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from huiju.scheduling import reasons
 from huiju.scheduling.ask import Ask
@@ -37,10 +37,12 @@ class Option:
     center: str
     alternative: int
     want: Want
-    units: int
     found: Found
-    costs: dict[object, float] = field(default_factory=dict)
-    """What `score` remembers of it."""
+
+    @property
+    def units(self) -> int:
+        """Units of the whole gang."""
+        return self.want.per_worker * self.want.key[1]
 
     @property
     def gflops(self) -> int:
@@ -51,8 +53,26 @@ class Option:
 Words = tuple[tuple[str, int | None], ...]
 Site = tuple[CenterState, Want]
 """A center, and an alternative under a name by which that center advertises its model."""
+_Ways = tuple[tuple[Want, Offer], ...]
+_Try = tuple[int, _Ways, str]
+"""An alternative, the names under which it is offered, and why it can never run there."""
 _Answer = tuple[tuple[Option, ...], Words]
 """Ways to run the shape in a center, and refusals, each with its alternative."""
+
+
+@dataclass(slots=True)
+class _Case:
+    """What a center's answer rests on besides what is free; holds while rules and wares do."""
+
+    state: CenterState
+    policy: int
+    wares: int
+    never: Words | None
+    """Refusals whatever is free, None if there are none."""
+    tries: tuple[_Try, ...]
+
+    def stands(self, state: CenterState) -> bool:
+        return self.state is state and self.policy == state.policy and self.wares == state.wares
 
 
 class Fitter:
@@ -85,6 +105,7 @@ class Fitter:
         self._told: dict[str, tuple[CenterState, int, tuple[Refusal, ...]]] = {}
         """Refusals in full, and the center's version that they speak of."""
         self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
+        self._cases: dict[str, _Case] = {}
         self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
         self._wants: dict[tuple[int, str], Want] = {}
         self._seen = 0.0
@@ -132,6 +153,7 @@ class Fitter:
         self._under = {k: v for k, v in self._under.items() if k[0] != name}
         self._told.pop(name, None)
         self._rules.pop(name, None)
+        self._cases.pop(name, None)
         self._most = {k: v for k, v in self._most.items() if k[0] != name}
         self.forecasts.clear()
 
@@ -156,6 +178,7 @@ class Fitter:
             self._under.clear()
             self._told.clear()
             self._rules.clear()
+            self._cases.clear()
             self._sites = None
         self._seen = now
         return expired
@@ -197,20 +220,55 @@ class Fitter:
         return (rule,)
 
     def _judge(self, state: CenterState, now: float, holds: Holds) -> _Answer:
-        rule = self.refused(state, now)
-        if rule is not None:
-            return (), ((rule.reason, None),)
+        case = self._cases.get(state.center.name)
+        if case is None or not case.stands(state):
+            case = self._cases[state.center.name] = self._case(state, now)
+        if case.never is not None:
+            return (), case.never
         options: list[Option] = []
         words: list[tuple[str, int | None]] = []
-        for index in range(len(self.shape.alternatives)):
-            answer = self._alternative(index, state, holds)
+        for index, ways, never in case.tries:
+            answer = never or self._try(state, ways, holds)
             if isinstance(answer, str):
                 words.append((answer, index))
             else:
-                options.append(answer)
-        if not self.shape.alternatives:
-            words.append((reasons.NO_SUCH_ACCELERATOR, None))
+                options.append(Option(state.center.name, index, *answer))
         return tuple(options), tuple(words)
+
+    def _case(self, state: CenterState, now: float) -> _Case:
+        rule = self.refused(state, now)
+        if rule is not None:
+            return _Case(state, state.policy, state.wares, ((rule.reason, None),), ())
+        tries: list[_Try] = []
+        for index, chosen in enumerate(self.shape.alternatives):
+            ways = [
+                (want, state.index[want.model, want.resource]) for want in self.wants(index, state)
+            ]
+            never = "" if ways else reasons.NO_SUCH_ACCELERATOR
+            if ways and not allowed_image(chosen.image, state.center):
+                never = reasons.SHARING_POLICY
+            tries.append((index, tuple(ways), never))
+        words = None if tries else ((reasons.NO_SUCH_ACCELERATOR, None),)
+        return _Case(state, state.policy, state.wares, words, tuple(tries))
+
+    def _try(self, state: CenterState, ways: _Ways, holds: Holds) -> tuple[Want, Found] | str:
+        """A way to run one alternative, or the reason why there is none."""
+        if state.limits:
+            want = ways[0][0]
+            room = state.room(want.model)
+            if room is not None and want.per_worker * self.shape.workers > room:
+                return reasons.SHARING_LIMIT
+        first: str | None = None
+        for want, offer in ways:
+            found = None if holds else offer.answers.get(want.key)
+            if found is None:
+                found = self._search(want, offer, holds) or self._shortage(want, state)
+                if not holds:
+                    offer.answers[want.key] = found
+            if isinstance(found, Found):
+                return want, found
+            first = first or str(found)
+        return first or reasons.NO_NODE_FITS
 
     def sites(
         self, centers: Mapping[str, CenterState], prices: int, now: float
@@ -241,42 +299,15 @@ class Fitter:
         if known is None:
             chosen = self.shape.alternatives[index]
             ask = Ask.of(self.shape, index, resource)
-            known = Want(index, chosen.model, resource, chosen.per_worker, ask.request, ask)
+            key = (ask.serial, self.shape.workers)
+            known = Want(index, chosen.model, resource, chosen.per_worker, ask.request, ask, key)
             self._wants[index, resource] = known
         return known
 
-    def _alternative(self, index: int, state: CenterState, holds: Holds) -> Option | str:
-        """An option, or the reason why there is none."""
-        chosen = self.shape.alternatives[index]
-        wants = self.wants(index, state)
-        if not wants:
-            return reasons.NO_SUCH_ACCELERATOR
-        if not allowed_image(chosen.image, state.center):
-            return reasons.SHARING_POLICY
-        room = state.room(chosen.model)
-        if room is not None and chosen.per_worker * self.shape.workers > room:
-            return reasons.SHARING_LIMIT
-        for want in wants:
-            found = self._found(want, state, holds)
-            if isinstance(found, Found):
-                units = want.per_worker * self.shape.workers
-                return Option(state.center.name, index, want, units, found)
-        return str(self._found(wants[0], state, holds))
-
-    def _found(self, want: Want, state: CenterState, holds: Holds) -> Found | str:
-        """The nodes for the gang, or the reason why there are none; the same for equal asks."""
-        offer = state.index[want.model, want.resource]
-        if holds:
-            return self._search(want, offer, holds) or self._shortage(want, state)
-        key = (want.ask.serial, self.shape.workers)
-        known = offer.answers.get(key)
-        if not isinstance(known, Found | str):
-            enough = offer.room(want.per_worker) >= self.shape.workers
-            found = self._search(want, offer, holds) if enough else None
-            known = offer.answers[key] = found or self._shortage(want, state)
-        return known
-
     def _search(self, want: Want, offer: Offer, holds: Holds) -> Found | None:
+        """The nodes for the gang; the same for all that ask the same."""
+        if not holds and offer.room(want.per_worker) < self.shape.workers:
+            return None
         plan = self._plan(want, offer, holds)
         if plan is None:
             return None
@@ -342,7 +373,7 @@ class Fitter:
 class Kind:
     """Waiting jobs of one shape and equal run times: what a decision looks at but queue and age."""
 
-    __slots__ = ("answer", "end", "expected_runtime", "fitter", "max_runtime", "users")
+    __slots__ = ("answer", "end", "expected_runtime", "fitter", "max_runtime", "users", "wishes")
 
     def __init__(
         self, fitter: Fitter, expected_runtime: float | None, max_runtime: float | None
@@ -356,3 +387,5 @@ class Kind:
         """Why none of them fits, reason and message; None if one may fit, for all that is known."""
         self.end: tuple[float, float] = (-1.0, 0.0)
         """A time, and when a job that starts then has ended at the latest."""
+        self.wishes: dict[str, object] = {}
+        """What `score` takes from it, by home center."""

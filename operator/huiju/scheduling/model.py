@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
 
 Vector = tuple[tuple[str, int], ...]
 """Resource name to amount, sorted, without zeros."""
@@ -270,7 +269,19 @@ class Refusal:
     alternative: int | None = None
 
 
-class Term(NamedTuple):
+TERMS = (
+    "until it can start",
+    "stage data",
+    "run",
+    "price of the run",
+    "price of the links",
+    "away from home",
+    "fragmentation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
     """One part of a score, in seconds; lower is better."""
 
     name: str
@@ -279,12 +290,19 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A center that could take the job now, and what it would cost."""
+    """A center that could take the job, and what it would cost."""
 
     center: str
     alternative: int
-    terms: tuple[Term, ...]
+    amounts: tuple[float, ...]
+    """Seconds of each term, in the order of `TERMS`."""
     score: float
+    """Their sum."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The parts of the score, named."""
+        return tuple(Term(*each) for each in zip(TERMS, self.amounts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
-from huiju.scheduling.capacity import CenterState
 from huiju.scheduling.fit import Fitter, Site
 from huiju.scheduling.model import Job, Placed
-from huiju.scheduling.refusal import Want
 from huiju.scheduling.reserve import Room
 from huiju.scheduling.share import Share, Tree
-from huiju.scheduling.world import World
+from huiju.scheduling.world import World, group_of, residences
 
 _EXACT = 10
 
@@ -62,24 +60,36 @@ def owed(share: Share, gflops: int) -> Share | None:
 
 
 class Stoppable:
-    """The jobs that may be stopped at one time, whoever asks, by center and model."""
+    """The jobs that may be stopped at one time, whoever asks."""
 
     def __init__(self, world: World, now: float) -> None:
         self._world, self._now = world, now
-        self._known: dict[tuple[str, str, str], dict[str, list[Placed]]] = {}
+        self._known: dict[tuple[str, str], dict[str, list[Placed]]] = {}
 
-    def by_queue(self, state: CenterState, want: Want) -> dict[str, list[Placed]]:
-        """Those that may hold something on nodes that offer what is wanted."""
-        key = (state.center.name, want.model, want.resource)
+    def lower(self, job: Job) -> dict[tuple[str, str], list[Placed]]:
+        """Those of lower priority in the job's own queue, by center and model."""
+        found: dict[tuple[str, str], list[Placed]] = {}
+        for placed in self._world.placed_of.get(job.queue, {}).values():
+            if placed.job.priority < job.priority and self._may(placed):
+                for key in residences(placed):
+                    found.setdefault(key, []).append(placed)
+        return found
+
+    def by_queue(self, key: tuple[str, str]) -> dict[str, list[Placed]]:
+        """Those on a model in a center (`ANY`: on whichever), by queue."""
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = {}
-            latest, stopping = self._now - self._world.policy.dwell, self._world.stopping
-            for uid, placed in self._world.residents(state, want).items():
-                lasted = placed.started <= latest and placed.started < self._now
-                if lasted and placed.job.preemptible and uid not in stopping:
+            for placed in self._world.placed_in.get(key, {}).values():
+                if self._may(placed):
                     known.setdefault(placed.job.queue, []).append(placed)
         return known
+
+    def _may(self, placed: Placed) -> bool:
+        lasted = (
+            placed.started < self._now and placed.started <= self._now - self._world.policy.dwell
+        )
+        return lasted and placed.job.preemptible and placed.job.uid not in self._world.stopping
 
     def forget(self, center: str) -> None:
         """Some of a center were told to stop."""
@@ -92,6 +102,7 @@ def choose(
     """The victims that lose least over all centers, None if no set of them would do."""
     best: Choice | None = None
     sparing: dict[int, _Sparing] = {}
+    lower = stoppable.lower(claim.job)
     for state, want in sites:
         if fitter.most(want, state) < fitter.shape.workers:
             continue
@@ -99,10 +110,13 @@ def choose(
         if world.tree.ceiling(claim.share, amount) is not None:
             continue
         creditor = owed(claim.share, amount)
-        spares = sparing.get(id(creditor))
-        if spares is None:
-            spares = sparing[id(creditor)] = _Sparing(claim, creditor, world.tree)
-        allowed = spares.among(stoppable.by_queue(state, want))
+        key = (state.center.name, group_of(state, want))
+        allowed = lower.get(key, [])
+        if creditor is not None:
+            spares = sparing.get(id(creditor))
+            if spares is None:
+                spares = sparing[id(creditor)] = _Sparing(claim, creditor, world.tree)
+            allowed = allowed + spares.among(stoppable.by_queue(key))
         if not allowed:
             continue
         victims = _least(Room(fitter, want, state, claim.job.uid), allowed, claim, world.tree)
@@ -121,25 +135,21 @@ def _rank(choice: Choice, claim: Claim) -> tuple[float, int, bool, str]:
 
 
 class _Sparing:
-    """Who may be stopped for a claim, judged by the queues that would lose them."""
+    """Who of other queues may be stopped for a claim: what they hold beyond their guarantees."""
 
-    def __init__(self, claim: Claim, creditor: Share | None, tree: Tree) -> None:
+    def __init__(self, claim: Claim, creditor: Share, tree: Tree) -> None:
         self._claim, self._creditor, self._tree = claim, creditor, tree
-        self._known: dict[str, float] = {}
+        self._known: dict[str, float] = {claim.job.queue: 0.0}
 
     def among(self, by_queue: dict[str, list[Placed]]) -> list[Placed]:
-        """Those of lower priority in the claim's own queue, and what others borrowed."""
-        own, claim = by_queue.get(self._claim.job.queue, ()), self._claim.job
-        found = [p for p in own if p.job.priority < claim.priority]
-        if self._creditor is None:
-            return found
+        """Those of other queues that each could be spared."""
+        found: list[Placed] = []
         for queue, placed in by_queue.items():
-            if queue != claim.queue:
-                most = self._known.get(queue)
-                if most is None:
-                    most = self._known[queue] = self._of(queue)
-                if most > 0:
-                    found += [p for p in placed if p.gflops <= most]
+            most = self._known.get(queue)
+            if most is None:
+                most = self._known[queue] = self._of(queue)
+            if most > 0:
+                found += [p for p in placed if p.gflops <= most]
         return found
 
     def _of(self, queue: str) -> float:

@@ -32,6 +32,8 @@ class Want:
     per_worker: int
     request: Vector
     ask: Ask
+    key: tuple[int, int]
+    """The same for all gangs that ask the same of a center."""
 
 
 def tell(
@@ -57,7 +59,14 @@ def tell(
         case reasons.ILLEGAL_ACCELERATOR_COUNT:
             message = f"no {chosen.model} node here serves {chosen.per_worker} units to one worker"
         case _:
-            message = _shortage(fitter, state, fitter.wants(index, state)[0], holds)
+            want = fitter.wants(index, state)[0]
+            texts = state.index[want.model, want.resource].texts
+            known = None if holds else texts.get(want.key)
+            if known is None:
+                known = _shortage(fitter, state, want, holds)
+                if not holds:
+                    texts[want.key] = known
+            message = known
     return Refusal(name, reason, message, index)
 
 

@@ -15,10 +15,12 @@ from math import inf
 from huiju.scheduling.capacity import Block, CenterState, Counts, NodeKind
 from huiju.scheduling.ends import Ends
 from huiju.scheduling.fit import Fitter, Site
-from huiju.scheduling.model import Alternative, Assignment, Placed, Vector
+from huiju.scheduling.model import Placed
 from huiju.scheduling.pack import Slot, pack
 from huiju.scheduling.refusal import Want
 
+_Then = tuple[NodeKind, dict[str, int], int]
+"""A node as it will be: its kind, what is free, and how many workers it takes."""
 EndsOf = Callable[[CenterState, Want], Ends]
 
 
@@ -141,12 +143,11 @@ class Room:
         self._special = held or any(hold.job == uid for hold in state.holds)
         """Whether not only nodes that nobody holds are looked at."""
         offer = state.index[want.model, want.resource]
-        key = ("open", want.ask.serial, fitter.shape.workers)
-        known = None if self._special else offer.answers.get(key)
-        if not isinstance(known, int):
+        known = None if self._special else offer.open.get(want.key)
+        if known is None:
             known = fitter.room(want, self._blocks())
             if not self._special:
-                offer.answers[key] = known
+                offer.open[want.key] = known
         self._count = known
         room = state.room(want.model)
         self._lent = inf if room is None else room
@@ -161,17 +162,20 @@ class Room:
 
     def counts(self, node: str) -> bool:
         """Whether the node is one of those looked at."""
+        return self._block(node) is not None
+
+    def _block(self, node: str) -> Block | None:
         block = self.state.where.get(node)
         if block is None or not self._open(block):
-            return False
-        return (self.want.model, self.want.resource) in block.kind.accelerators
+            return None
+        return block if (self.want.model, self.want.resource) in block.kind.accelerators else None
 
     def reset(self) -> None:
         """Nothing has ended."""
         self.count, self.room = self._count, self._lent
         """Workers that fit, units that the owner lends."""
-        self.changed: dict[str, tuple[NodeKind, dict[str, int], int]] = {}
-        """Nodes that were given room: kind, what is free then, workers that each takes."""
+        self.changed: dict[str, _Then] = {}
+        """Nodes that were given room."""
 
     def fits(self) -> bool:
         """Whether the whole gang fits."""
@@ -183,27 +187,35 @@ class Room:
         before = (self.count, self.room)
         if chosen.model == self.want.model:
             self.room += placed.units
+        alike: dict[tuple[int, int], _Then] = {}
         for assignment in placed.assignments:
-            self._free(assignment, chosen, placed.job.shape.request)
+            node, workers = assignment.node, assignment.workers
+            known = self.changed.get(node)
+            if known is not None:
+                kind, free, count = known
+                then = self._then(kind, free, workers, placed)
+            elif (block := self._block(node)) is not None:
+                count = min(self.fitter.shape.workers, self.want.ask.on(block))
+                # The nodes of a gang are mostly alike, so what becomes of one becomes of all.
+                key = (id(block), workers)
+                found = alike.get(key)
+                then = found or self._then(block.kind, block.free, workers, placed)
+                alike[key] = then
+            else:
+                continue
+            self.count += then[2] - count
+            self.changed[node] = then
         return (self.count, self.room) != before
 
-    def _free(self, assignment: Assignment, chosen: Alternative, request: Vector) -> None:
-        node, ask, most = assignment.node, self.want.ask, self.fitter.shape.workers
-        known = self.changed.get(node)
-        if known is None:
-            if not self.counts(node):
-                return
-            block = self.state.where[node]
-            known = (block.kind, block.free, min(most, ask.on(block)))
-        kind, before, count = known
+    def _then(self, kind: NodeKind, free: dict[str, int], workers: int, placed: Placed) -> _Then:
+        """A node once so many of the job's workers have left it."""
+        chosen = placed.job.shape.alternatives[placed.alternative]
         resource = next((r for m, r in kind.accelerators if m == chosen.model), "")
-        free = dict(before)
-        for name, amount in (*request, (resource, chosen.per_worker)):
-            back = free.get(name, 0) + amount * assignment.workers
-            free[name] = min(back, kind.allocatable.get(name, back))
-        workers = min(most, ask.count(kind, free, None))
-        self.count += workers - count
-        self.changed[node] = (kind, free, workers)
+        left = dict(free)
+        for name, amount in (*placed.job.shape.request, (resource, chosen.per_worker)):
+            back = left.get(name, 0) + amount * workers
+            left[name] = min(back, kind.allocatable.get(name, back))
+        return kind, left, min(self.fitter.shape.workers, self.want.ask.count(kind, left, None))
 
     def expect(self, ends: Ends, now: float, limit: float) -> Forecast | None:
         """The earliest time up to `limit` at which the gang fits."""

@@ -1,22 +1,35 @@
 """What each way to run a job costs, in seconds; the cheapest one is taken.
 
-Decides among centers that all could take the job now. Terms: bringing the missing data, running on
-that model, money, leaving the home center, breaking open free nodes. Invariant: the score is the
-sum of the terms shown, and ties are broken by home, center name and alternative.
+Decides among centers, those that could take the job now and those where it could start later.
+Terms: waiting for the start, bringing the missing data, running on that model, what the run and the
+links cost, leaving the home center, breaking open free nodes. Invariant: the score is the sum of
+the terms shown, and ties are broken by home, center name and alternative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from huiju.scheduling.capacity import CenterState
 from huiju.scheduling.fit import Option
-from huiju.scheduling.model import Candidate, JobShape, Term
+from huiju.scheduling.model import Candidate, DataNeed, JobShape
 from huiju.scheduling.policy import Policy
 
 _HOUR = 3600.0
 _GFLOPS_PER_PFLOPS = 1_000_000
+_BYTES_PER_GIGABYTE = 1_000_000_000
+
+_Base = tuple[float, tuple[float, ...]]
+"""What rests on the center and the alternative alone: sum and terms, second to last but one."""
+
+
+@dataclass(slots=True)
+class Costs:
+    """What was found out about one kind of job in one hour under unchanged prices."""
+
+    stamp: tuple[int, float] = (-1, 0.0)
+    known: dict[tuple[str, int, int, bool], _Base] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,7 @@ class Wish:
     shape: JobShape
     expected_runtime: float | None
     home: str
+    costs: Costs = field(default_factory=Costs)
 
 
 class Scorer:
@@ -36,7 +50,7 @@ class Scorer:
         policy: Policy,
         centers: Mapping[str, CenterState],
         gflops: Callable[[str], int],
-        prices: int = 0,
+        prices: int,
     ) -> None:
         self._prices = prices
         self._policy = policy
@@ -54,58 +68,79 @@ class Scorer:
         theirs = first.per_worker * self._gflops(first.model)
         return ours / theirs if ours and theirs else 1.0
 
-    def staging(self, shape: JobShape, center: str) -> float:
-        """Seconds to bring the data that the center lacks, one set after the other."""
-        total = 0.0
+    def _staging(self, shape: JobShape, center: str) -> tuple[float, float]:
+        """Seconds to bring the data that the center lacks, one set after the other, and money."""
+        seconds = money = 0.0
         for need in shape.data:
             if center not in need.copies:
-                total += need.bytes / self._bandwidth(need.copies, center)
-        return total
+                took, paid = self._bring(need, center)
+                seconds += took
+                money += paid
+        return seconds, money
 
-    def _bandwidth(self, copies: frozenset[str], center: str) -> int:
-        rates = [
-            link.bytes_per_second
-            for source in copies
+    def _bring(self, need: DataNeed, center: str) -> tuple[float, float]:
+        """Seconds and money over the best link from a copy."""
+        gigabytes, per_money = need.bytes / _BYTES_PER_GIGABYTE, self._policy.per_money
+        ways = [
+            (need.bytes / link.bytes_per_second, gigabytes * link.price_per_gigabyte)
+            for source in need.copies
             if source in self._centers
             for link in self._centers[source].center.links
             if link.to == center and link.bytes_per_second > 0
         ]
-        return max(rates, default=self._policy.default_bandwidth)
+        undeclared = (need.bytes / self._policy.default_bandwidth, 0.0)
+        return min(ways, key=lambda way: (way[0] + way[1] * per_money, way), default=undeclared)
 
-    def _money(self, option: Option, seconds: float, now: float) -> float:
-        prices = self._centers[option.center].center.hourly_price
+    def _run_price(self, center: str, gflops: int, seconds: float, now: float) -> float:
+        prices = self._centers[center].center.hourly_price
         if not prices:
             return 0.0
         hours = min(len(prices), max(1, int(-(-seconds // _HOUR))))
         first = int(now // _HOUR)
         price = sum(prices[(first + i) % len(prices)] for i in range(hours)) / hours
-        return price * option.gflops / _GFLOPS_PER_PFLOPS * seconds / _HOUR
+        return price * gflops / _GFLOPS_PER_PFLOPS * seconds / _HOUR
 
-    def terms(self, option: Option, wish: Wish, now: float) -> tuple[float, ...]:
-        """Seconds of each term, in the order of `TERMS`."""
-        policy = self._policy
-        runtime = wish.expected_runtime or policy.default_runtime
-        runtime /= self.speed(wish.shape, option.alternative)
-        staging = self.staging(wish.shape, option.center) if wish.shape.data else 0.0
-        away = policy.away if wish.home and option.center != wish.home else 0.0
-        money = self._money(option, runtime, now) * policy.per_money
-        return (staging, runtime, money, away, policy.fragmentation * option.found.broken)
+    def base(self, wish: Wish, center: str, alternative: int, gflops: int, now: float) -> _Base:
+        """All terms but the first and the last, and their sum; the same for an hour."""
+        stamp = (self._prices, now // _HOUR)
+        if wish.costs.stamp != stamp:
+            wish.costs.stamp = stamp
+            wish.costs.known.clear()
+        away = bool(wish.home) and center != wish.home
+        key = (center, alternative, gflops, away)
+        known = wish.costs.known.get(key)
+        if known is None:
+            policy = self._policy
+            runtime = wish.expected_runtime or policy.default_runtime
+            runtime /= self.speed(wish.shape, alternative)
+            staging, transfer = self._staging(wish.shape, center)
+            terms = (
+                staging,
+                runtime,
+                self._run_price(center, gflops, runtime, now) * policy.per_money,
+                transfer * policy.per_money,
+                policy.away if away else 0.0,
+            )
+            known = wish.costs.known[key] = (sum(terms), terms)
+        return known
 
     def candidate(self, option: Option, wish: Wish, now: float) -> Candidate:
         """The option with its terms, for people."""
-        terms = self.terms(option, wish, now)
-        named = tuple(Term(n, s) for n, s in zip(TERMS, terms, strict=True))
-        return Candidate(option.center, option.alternative, named, sum(terms))
+        where = (option.center, option.alternative)
+        total, terms = self.base(wish, *where, option.gflops, now)
+        broken = self._policy.fragmentation * option.found.broken
+        return Candidate(*where, (0.0, *terms, broken), total + broken)
+
+    def later(
+        self, wish: Wish, center: str, alternative: int, gflops: int, wait: float, now: float
+    ) -> Candidate:
+        """A start in so many seconds, for people; nobody knows yet what it breaks open."""
+        total, terms = self.base(wish, center, alternative, gflops, now)
+        return Candidate(center, alternative, (wait, *terms, 0.0), wait + total)
 
     def rank(self, option: Option, wish: Wish, now: float) -> tuple[float, bool, str, int]:
         """Sorts options, best first."""
-        # Everything but the home depends on the option, the run time, the hour, and prices.
-        away = bool(wish.home) and option.center != wish.home
-        key = (self._prices, wish.expected_runtime, now // _HOUR, away)
-        score = option.costs.get(key)
-        if score is None:
-            score = option.costs[key] = sum(self.terms(option, wish, now))
-        return (score, option.center != wish.home, option.center, option.alternative)
-
-
-TERMS = ("stage data", "run", "money", "away from home", "fragmentation")
+        center, alternative = option.center, option.alternative
+        total, _ = self.base(wish, center, alternative, option.gflops, now)
+        score = total + self._policy.fragmentation * option.found.broken
+        return (score, center != wish.home, center, alternative)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import inf
 
 from huiju.scheduling.capacity import CenterState, Hold
@@ -42,6 +42,8 @@ class World:
         self.placed: dict[str, Placed] = {}
         self.placed_in: dict[tuple[str, str], dict[str, Placed]] = {}
         """Placed jobs by center and model, and all of a center under `ANY`."""
+        self.placed_of: dict[str, dict[str, Placed]] = {}
+        """Placed jobs by queue."""
         self._priorities: dict[str, Counter[int]] = {}
         self.stopping: dict[str, str] = {}
         """Placed jobs that were told to stop, and for whom (empty if not known)."""
@@ -75,7 +77,7 @@ class World:
                 made.tree.add(placed.job.queue, -placed.gflops)
                 continue
             made.placed[uid] = placed
-            for key in _residences(placed):
+            for key in residences(placed):
                 made.placed_in.setdefault(key, {})[uid] = placed
         made.stopping = {uid: who for uid, who in self.stopping.items() if uid in made.placed}
         made.now = self.now
@@ -281,7 +283,8 @@ class World:
         self.placed[uid] = placed
         self.tree.add(placed.job.queue, placed.gflops)
         self._priorities.setdefault(placed.job.queue, Counter())[placed.job.priority] += 1
-        for key in _residences(placed):
+        self.placed_of.setdefault(placed.job.queue, {})[uid] = placed
+        for key in residences(placed):
             self.placed_in.setdefault(key, {})[uid] = placed
             if key in self._ends:
                 self._ends[key].add(placed, stopping=uid in self.stopping)
@@ -297,7 +300,7 @@ class World:
         self.stopping[placed.job.uid] = beneficiary
         if beneficiary in self.jobs:
             self.claims.add(beneficiary)
-        for key in _residences(placed):
+        for key in residences(placed):
             if key in self._ends:
                 self._ends[key].add(placed, stopping=True)
 
@@ -310,7 +313,7 @@ class World:
         placed = self.placed.pop(uid, None)
         if placed is None:
             return
-        for key in _residences(placed):
+        for key in residences(placed):
             here = self.placed_in[key]
             del here[uid]
             if not here:
@@ -319,15 +322,12 @@ class World:
                 self._ends[key].remove(uid)
         self.tree.add(placed.job.queue, -placed.gflops)
         self._priorities[placed.job.queue][placed.job.priority] -= 1
+        del self.placed_of[placed.job.queue][uid]
         self.changed = True
-
-    def residents(self, state: CenterState, want: Want) -> Mapping[str, Placed]:
-        """Placed jobs that may hold something on nodes that offer what is wanted, by uid."""
-        return self.placed_in.get((state.center.name, self._group(state, want)), {})
 
     def ends(self, state: CenterState, want: Want, now: float, speed: Speed) -> Ends:
         """The same jobs by expected end, as seen at `now`; those told to stop end at once."""
-        key = (state.center.name, self._group(state, want))
+        key = (state.center.name, group_of(state, want))
         known = self._ends.get(key)
         if known is None:
             known = self._ends[key] = Ends()
@@ -335,10 +335,13 @@ class World:
                 known.add(placed, stopping=uid in self.stopping)
         return known.follow(now, speed)
 
-    def _group(self, state: CenterState, want: Want) -> str:
-        return ANY if state.index[want.model, want.resource].mixed else want.model
+
+def group_of(state: CenterState, want: Want) -> str:
+    """Whose jobs may hold something on nodes that offer the model: this model's, or all (`ANY`)."""
+    return ANY if state.index[want.model, want.resource].mixed else want.model
 
 
-def _residences(placed: Placed) -> tuple[tuple[str, str], tuple[str, str]]:
+def residences(placed: Placed) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Under what a placed job is found: center and model, and the center with `ANY`."""
     model = placed.job.shape.alternatives[placed.alternative].model
     return (placed.center, model), (placed.center, ANY)

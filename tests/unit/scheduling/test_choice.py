@@ -134,14 +134,14 @@ def test_data_draws_the_job() -> None:
     made = core(both, [job("a", data=need)])
     (place,) = made.cycle(1.0).placed
     assert place.center == "east"
-    staging = {c.center: c.terms[0].seconds for c in place.trace.candidates}
+    staging = {c.center: c.terms[1].seconds for c in place.trace.candidates}
     assert staging == {"east": 0.0, "west": 500.0}
 
 
 def test_data_without_a_link_comes_slowly() -> None:
     need = (DataNeed("d", 125 * 10**6 * 60, frozenset({"nowhere"})),)
     place = only(center(), data=need)
-    assert place.trace.candidates[0].terms[0].seconds == 60.0
+    assert place.trace.candidates[0].terms[1].seconds == 60.0
 
 
 def test_a_cheap_hour_draws_the_job() -> None:
