@@ -97,7 +97,8 @@ def lines(answer: Fields, now: float) -> list[str]:
         shown.append(f"Message   {text(answer['message'])}")
     centers = answer.get("centers") or []
     if centers:
-        rows = [_row(center) for center in centers]
+        several = any(center.get("alternative") for center in centers)
+        rows = [_row(center, several=several) for center in centers]
         shown += ["", *table(("CENTER", "VERDICT", "REASON", "DETAILS"), rows)]
     return shown
 
@@ -126,15 +127,14 @@ def start(stamp: str, now: float) -> str:
     return f"in {span(seconds)}" if seconds >= 1 else "now"
 
 
-def _row(center: Fields) -> tuple[str, str, str, str]:
-    name = text(center.get("center"))
+def _row(center: Fields, *, several: bool) -> tuple[str, str, str, str]:
+    """One center's answer to the job, or to one alternative of a job that has several."""
+    name, alternative = text(center.get("center")), center.get("alternative")
+    which = f"alternative {alternative + 1}: " if several and alternative is not None else ""
     if center.get("verdict") == "Fits":
         terms = center.get("terms") or []
         parts = [f"{t['name']} {t['seconds']:+g} s" for t in terms if t.get("seconds")]
         details = f"score {center.get('score', 0):g} s"
-        return name, "fits", "-", f"{details}: {', '.join(parts)}" if parts else details
-    details = text(center.get("message"))
-    alternative = center.get("alternative")
-    if alternative is not None:
-        details = f"alternative {alternative + 1}: {details}"
-    return name, "refused", text(center.get("reason")), details
+        details = f"{details}: {', '.join(parts)}" if parts else details
+        return name, "fits", "-", which + details
+    return name, "refused", text(center.get("reason")), which + text(center.get("message"))

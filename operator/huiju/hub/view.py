@@ -57,7 +57,7 @@ class View:
         if job.status.placement is None and not finished(job.status):
             explained = self._hub.core.explain(job.metadata.uid, time.time())
             if explained is not None:
-                answer |= _explained(explained)
+                answer |= explanation_fields(explained)
         return answer
 
     async def logs(
@@ -116,7 +116,7 @@ class View:
         }
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
         explained = self._hub.core.whatif(job_of(job), time.time())
-        return {"job": job.key, "queue": job.spec.queue, **_explained(explained)}
+        return {"job": job.key, "queue": job.spec.queue, **explanation_fields(explained)}
 
     async def cordon(self, center: str) -> Fields:
         """What cordoning a center would do to the jobs that are known now.
@@ -151,7 +151,8 @@ def _checked(manifest: Fields) -> Fields:
     return cast(Fields, manifest["spec"])
 
 
-def _explained(explained: Explanation) -> Fields:
+def explanation_fields(explained: Explanation) -> Fields:
+    """An explanation as the view API answers it."""
     answer: Fields = {
         "position": explained.position,
         "ahead": explained.ahead,

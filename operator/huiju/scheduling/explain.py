@@ -84,11 +84,16 @@ def _start(
         best = trace.candidates[0].center
         return now, f"fits in {best} now{others}", best
     seen = cycle.heads.forecast(found, share)
+    kept = seen is None
     if seen is None:
         seen = cycle.heads.forecast(found, share, held=True)
-        others = f"; nodes are kept for jobs that come first{others}"
     if seen is None:
         return None, "no center could take it, even when the jobs placed there have ended", ""
+    if kept and seen.at <= now:
+        # There is room, for others: when they will have used and left it, nobody knows.
+        return None, f"the room in {seen.center} is kept for jobs that come first{others}", ""
+    if kept:
+        others = f"; nodes are kept for jobs that come first{others}"
     if seen.at == inf:
         basis = f"{seen.waits_for} job(s) in {seen.center} end at times nobody told{others}"
         return None, basis, seen.center

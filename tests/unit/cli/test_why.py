@@ -42,7 +42,7 @@ def test_a_waiting_job() -> None:
         "Message   No center can take it now.",
         "",
         "CENTER    VERDICT   REASON       DETAILS",
-        "guiyang   fits      -            score 12.5 s: wait +12.5 s",
+        "guiyang   fits      -            alternative 1: score 12.5 s: wait +12.5 s",
         "beijing   refused   NoNodeFits   alternative 2: needs 8 units on each of 4 nodes;"
         " 3 nodes have them",
     ]

@@ -166,6 +166,19 @@ def test_heads_of_several_queues_hold_different_nodes() -> None:
     assert (first.predicted_start, second.predicted_start) == (100.0, 200.0)
 
 
+def test_no_start_is_foretold_in_room_that_is_kept_for_others() -> None:
+    made = world(running("r", "n0", 4, expected=100.0))
+    made.set_job(job("gang", 8, 2))
+    made.set_job(job("small", 4, submitted=1.0))
+    assert uids(made.cycle(2.0)) == []
+    told = made.explain("small", 2.0)
+    assert told is not None
+    assert (told.reason, told.predicted_start) == ("ReservedForOther", None)
+    assert told.basis == (
+        "the room in east is kept for jobs that come first; 1 job(s) of the queue are ahead"
+    )
+
+
 def test_a_limit_that_frees_up_is_waited_for() -> None:
     limits = (ShareLimit("nvidia-h100", 8, 8),)
     made = core([Center("east", (bucket(["n0", "n1"]),), limits=limits)])
