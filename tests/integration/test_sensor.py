@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from huiju.api.center import ComputeCenterSpec
+from huiju.centers.devicereports import DeviceReportReader
 from huiju.centers.sensor import Sensor
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, NotFound
 from huiju.kube.resources import (
+    CONFIG_MAPS,
     DEVICE_CLASSES,
     NODES,
     PODS,
@@ -68,9 +71,9 @@ async def make_pod(client: Client, space: str, name: str, on: str, units: int) -
     await client.create(PODS, {"metadata": {"name": name}, "spec": spec}, space)
 
 
-async def drop(client: Client, resource: Resource, name: str) -> None:
+async def drop(client: Client, resource: Resource, name: str, namespace: str | None = None) -> None:
     with suppress(NotFound):
-        await client.delete(resource, name)
+        await client.delete(resource, name, namespace)
 
 
 @pytest.fixture
@@ -159,8 +162,30 @@ async def test_devices_of_claims_are_sensed(sensed: Sensed) -> None:
             "spec": {"selectors": [selector], "extendedResourceName": GPU},
         },
     )
-    if "extendedResourceName" not in made["spec"]:
-        pytest.skip("this API server does not serve DRA devices by a resource name")
+    assert "extendedResourceName" in made["spec"]
     await sensed.shows(lambda: free_on(inventory, "sense-a", GPU) == 1)
     await client.delete(DEVICE_CLASSES, "sense-gpu")
     await sensed.shows(lambda: free_on(inventory, "sense-a", GPU) == 0)
+
+
+async def test_reports_of_the_device_plugin_are_read(sensed: Sensed) -> None:
+    inventory, client = sensed.inventory, sensed.client
+    assert inventory.reporting_nodes() == ["sense-a", "sense-b"]
+    reader = DeviceReportReader(client, inventory.reporting_nodes, inventory.set_reports)
+    name = "mindx-dl-deviceinfo-sense-a"
+    try:
+        for unlinked, free in (("Ascend910-1,Ascend910-5", 6), ("", 8), ("Ascend910-7", 7)):
+            told = {f"{ASCEND}-NetworkUnhealthy": unlinked}
+            report = {
+                "metadata": {"name": name},
+                "data": {"DeviceInfoCfg": json.dumps({"DeviceInfo": {"DeviceList": told}})},
+            }
+            await drop(client, CONFIG_MAPS, name, "kube-system")
+            await client.create(CONFIG_MAPS, report, "kube-system")
+            await reader.read_all(again=False)
+            assert free_on(inventory, "sense-a", ASCEND) == free
+            assert free_on(inventory, "sense-b", ASCEND) == 8
+    finally:
+        await drop(client, CONFIG_MAPS, name, "kube-system")
+    await reader.read_all(again=False)
+    assert free_on(inventory, "sense-a", ASCEND) == 8

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from huiju.centers.catalogue.resolve import Evidence
+from huiju.centers.catalogue.slicing import Evidence
 from huiju.scheduling.model import Accelerator
 
 V = TypeVar("V")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from huiju.centers.census import Contribution, Units
 from huiju.centers.dra import NodeDevices
-from huiju.centers.nodestate import Faults, NodeFacts
+from huiju.centers.nodestate import DeviceReport, NodeFacts
 from huiju.centers.podusage import PodUse, held_devices
 from huiju.scheduling.model import Topology
 from huiju.scheduling.topology import MOST_NUMBERED
@@ -63,10 +63,10 @@ def count(
         name: max(amount - used.get(name, 0) - reserved.get(name, 0), 0)
         for name, amount in facts.allocatable.items()
     }
-    for name, faults in facts.faults.items():
+    for name, report in facts.reports.items():
         # Training over several nodes hangs on a device without a link; one that a pod holds
         # already is not free anyway.
-        lost = faults.unlinked - (held_devices(name, pods) or frozenset())
+        lost = report.unlinked - (held_devices(name, pods) or frozenset())
         free[name] = max(free.get(name, 0) - len(lost), 0)
     free.update(dict.fromkeys(facts.withheld, 0))
     units = [_units(facts, name, used, free, federated) for name in facts.accelerators]
@@ -127,15 +127,18 @@ def _free_devices(
     for name, resolved in facts.accelerators.items():
         if not resolved.reports_devices or resolved.accelerator.topology is Topology.FLAT:
             continue
-        held = held_devices(name, pods)
-        if held is None:
-            return None
-        faults = facts.faults.get(name, Faults())
         total = facts.capacity.get(name, 0)
         if total > MOST_NUMBERED:
             return None
-        everything = frozenset(range(total))
-        left = everything - held - faults.broken - faults.unlinked
+        report = facts.reports.get(name, DeviceReport())
+        held = held_devices(name, pods)
+        if held is not None:
+            left = frozenset(range(total)) - held
+        elif report.free is not None:
+            left = frozenset(range(total)) & frozenset(report.free)
+        else:
+            return None
+        left = left - report.broken - report.unlinked
         # Reservations and unnamed faults take devices away without saying which.
         return tuple(sorted(left)) if len(left) == free.get(name, 0) else None
     return None

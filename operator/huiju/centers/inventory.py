@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from huiju.centers.answers import Inventory
@@ -24,10 +24,12 @@ from huiju.centers.dra import Devices, NodeDevices
 from huiju.centers.nodestate import (
     VANISH_SECONDS,
     NodeFacts,
+    Reports,
     Vanished,
     read_node,
     vanished,
     with_held,
+    with_reports,
 )
 from huiju.centers.objects import Node
 from huiju.centers.podusage import Owner, PodUse, SensedPod, read_pod
@@ -61,8 +63,10 @@ class _Node:
     read: NodeFacts | None = None
     """As its object told last."""
     held: dict[str, Vanished] = field(default_factory=dict)
+    reports: Reports = field(default_factory=dict)
+    """What the device plugin told of single devices."""
     facts: NodeFacts | None = None
-    """With held devices and those of dynamic resource allocation."""
+    """With held devices, reports, and devices of dynamic resource allocation."""
     shape: NodeShape | None = None
     devices: tuple[NodeDevices, ...] = ()
     pods: dict[str, PodUse] = field(default_factory=dict)
@@ -94,7 +98,7 @@ class CenterInventory(Inventory):
         read = read_node(node, self._resolver)
         state = self._nodes.setdefault(name, _Node())
         if state.read is not None and state.read.uid != read.uid:
-            state.read, state.held = None, {}
+            state.read, state.held, state.reports = None, {}, {}
         if state.read == read:
             return
         before = state.read
@@ -113,7 +117,7 @@ class CenterInventory(Inventory):
         state = self._nodes.get(name)
         if state is None or state.read is None:
             return
-        state.read, state.held = None, {}
+        state.read, state.held, state.reports = None, {}, {}
         self._reshape(name, state)
 
     def set_pod(self, pod: SensedPod) -> None:
@@ -123,6 +127,14 @@ class CenterInventory(Inventory):
     def drop_pod(self, uid: str) -> None:
         """A pod is gone."""
         self._use(uid, None)
+
+    def set_reports(self, name: str, reports: Reports) -> None:
+        """The device plugin of a node told of single devices; empty if it tells nothing now."""
+        state = self._nodes.get(name)
+        if state is None or state.read is None or state.reports == reports:
+            return
+        state.reports = reports
+        self._reshape(name, state)
 
     def set_slice(self, slice_: ResourceSlice) -> None:
         """Devices of dynamic resource allocation were published or changed."""
@@ -168,6 +180,15 @@ class CenterInventory(Inventory):
 
     # --- for whoever counts elsewhere ----------------------------------------------------------
 
+    def reporting_nodes(self) -> list[str]:
+        """Nodes with accelerators of which a device plugin may report single devices."""
+        return [
+            name
+            for name, state in self._nodes.items()
+            if state.read is not None
+            and any(kind.reports_devices for kind in state.read.accelerators.values())
+        ]
+
     def take_touched(self) -> set[str]:
         """Nodes that may have changed since the last call; the first call names all."""
         self._recount()
@@ -202,14 +223,30 @@ class CenterInventory(Inventory):
             del self._pods[uid]
             del self._nodes[before.node].pods[uid]
             self._dirty.add(before.node)
+            self._overtake(before, use)
             if before.owner is not None:
                 self._ledger.unbind(before.owner, before.node)
         if use is not None:
             self._pods[uid] = use
             self._nodes.setdefault(use.node, _Node()).pods[uid] = use
             self._dirty.add(use.node)
+            self._overtake(use, before)
             if use.owner is not None:
                 self._ledger.bind(use.owner, use.node)
+
+    def _overtake(self, pod: PodUse, other: PodUse | None) -> None:
+        """A pod came or went: what was reported free on its node before is of no use now."""
+        state = self._nodes[pod.node]
+        if not state.reports or (
+            other is not None and (other.node, other.request) == (pod.node, pod.request)
+        ):
+            return
+        asked = dict(pod.request)
+        stale = {n for n, r in state.reports.items() if r.free is not None and asked.get(n)}
+        if stale:
+            told = state.reports.items()
+            state.reports = {n: replace(r, free=None) if n in stale else r for n, r in told}
+            self._reshape(pod.node, state)
 
     def _redevice(self) -> None:
         for name in self._devices.take_changed():
@@ -227,7 +264,7 @@ class CenterInventory(Inventory):
         state.devices = ()
         if state.read is None:
             return
-        facts = with_held(state.read, state.held)
+        facts = with_reports(with_held(state.read, state.held), state.reports)
         # A resource that a plugin serves is counted there, even if slices show the same devices.
         state.devices = tuple(
             found

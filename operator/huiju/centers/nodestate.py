@@ -33,13 +33,20 @@ _LABELS_OF_ONE_NODE: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
-    """Numbers of devices with faults, where the node's annotations tell them."""
+class DeviceReport:
+    """What is told of the single devices of one resource of a node, by device number."""
 
     broken: frozenset[int] = frozenset()
     """No longer in allocatable."""
     unlinked: frozenset[int] = frozenset()
     """Still in allocatable, but out of reach for the devices of other nodes."""
+    free: tuple[int, ...] | None = None
+    """Devices that no pod holds, None where it is not told. Newer plugins list those that pods hold
+    as well, so it is believed only where as many are free by the pods' own requests."""
+
+
+Reports = Mapping[str, DeviceReport]
+"""By resource name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,8 @@ class NodeFacts:
     """Extended resources that are no accelerators."""
     labels: tuple[tuple[str, str], ...]
     taints: tuple[Taint, ...]
-    faults: Mapping[str, Faults] = field(default_factory=dict)
-    """Devices that the node says are not to be used, by resource name."""
+    reports: Reports = field(default_factory=dict)
+    """What is told of single devices; the annotations of the node tell no free ones."""
     withheld: frozenset[str] = frozenset()
     """Accelerators that vanished so lately that they count as present but not as free."""
 
@@ -130,7 +137,7 @@ def read_node(node: Node, resolver: Resolver) -> NodeFacts:
         custom=frozenset(custom),
         labels=tuple(sorted((k, v) for k, v in labels.items() if _shared(k, v, meta.name))),
         taints=tuple(sorted(taints, key=lambda t: (t.key, t.value, t.effect))),
-        faults=_faults(accelerators, annotations),
+        reports=_annotated(accelerators, annotations),
         beyond_belief=tuple(sorted(beyond)),
     )
 
@@ -147,9 +154,9 @@ def _refuse(most: int, names: Iterable[str], node_has: tuple[dict[str, int], ...
     return refused
 
 
-def _faults(
+def _annotated(
     accelerators: Mapping[str, Resolved], annotations: Mapping[str, str]
-) -> dict[str, Faults]:
+) -> dict[str, DeviceReport]:
     """What annotations named after the resource say of single devices of Ascend."""
     found = {}
     for name, resolved in accelerators.items():
@@ -157,10 +164,23 @@ def _faults(
             continue
         broken = device_numbers(annotations.get(f"{name}-Unhealthy", "")) or ()
         unlinked = device_numbers(annotations.get(f"{name}-NetworkUnhealthy", "")) or ()
-        faults = Faults(frozenset(broken), frozenset(unlinked) - frozenset(broken))
-        if faults != Faults():
-            found[name] = faults
+        report = DeviceReport(frozenset(broken), frozenset(unlinked) - frozenset(broken))
+        if report != DeviceReport():
+            found[name] = report
     return found
+
+
+def with_reports(facts: NodeFacts, told: Reports) -> NodeFacts:
+    """The facts with what the device plugin reports; faults that either tells are faults."""
+    merged = dict(facts.reports)
+    for name, resolved in facts.accelerators.items():
+        if name not in told or not resolved.reports_devices:
+            continue
+        known = merged.get(name, DeviceReport())
+        broken = known.broken | told[name].broken
+        unlinked = (known.unlinked | told[name].unlinked) - broken
+        merged[name] = DeviceReport(broken, unlinked, told[name].free)
+    return replace(facts, reports=merged) if merged != facts.reports else facts
 
 
 def _shared(key: str, value: str, node: str) -> bool:

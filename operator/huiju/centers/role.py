@@ -73,7 +73,8 @@ RULES: Final = (
         ("services", "configmaps", "secrets"),
         ("get", "create", "delete"),
         "Workers find each other by a headless Service; what a job carries travels with it. Read"
-        " by name only, to tell the hub's own object from a foreign one.",
+        " by name only, to tell the hub's own object from a foreign one; of kube-system, what"
+        " Ascend's device plugin reports of a node (mindx-dl-deviceinfo-NODE).",
     ),
     RoleRule(
         "",

@@ -16,7 +16,9 @@ from typing import Any, Final, NoReturn
 from huiju.api.center import ComputeCenterSpec
 from huiju.centers.catalogue import Resolver
 from huiju.centers.deviceobjects import DeviceClass, ResourceClaim, ResourceSlice
+from huiju.centers.devicereports import DeviceReportReader
 from huiju.centers.inventory import CenterInventory
+from huiju.centers.nodestate import Reports
 from huiju.centers.objects import Node
 from huiju.centers.podusage import SensedPod
 from huiju.kube.client import Client
@@ -59,6 +61,7 @@ class Sensor:
         self._nodes = Informer(client, NODES, Node, on_change=self._node)
         self._pods = Informer(client, PODS, SensedPod, fields=LIVING_PODS, on_change=self._pod)
         self._devices: tuple[Informer[Any], ...] = ()
+        self._reports = DeviceReportReader(client, self.inventory.reporting_nodes, self._report)
 
     async def run(self) -> NoReturn:
         """Follow the center until cancelled."""
@@ -67,6 +70,7 @@ class Sensor:
             group.create_task(self._pods.run(), name="pods")
             group.create_task(self._settle(), name="vanished devices")
             group.create_task(self._follow_devices(group), name="devices")
+            group.create_task(self._read_reports(), name="device reports")
         raise AssertionError("the tasks of a sensor never end")
 
     async def version(self) -> ServerVersion:
@@ -164,6 +168,14 @@ class Sensor:
         elif old is not None:
             self.inventory.drop_class(old.metadata.name)
         self._changed()
+
+    def _report(self, node: str, reports: Reports) -> None:
+        self.inventory.set_reports(node, reports)
+        self._changed()
+
+    async def _read_reports(self) -> NoReturn:
+        await self._nodes.synced.wait()
+        await self._reports.run()
 
     async def _settle(self) -> NoReturn:
         while True:

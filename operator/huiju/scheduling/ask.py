@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from huiju.scheduling.capacity import Block, NodeKind
 from huiju.scheduling.filter import refuse_node
-from huiju.scheduling.model import JobShape, Toleration, Vector, vector
+from huiju.scheduling.model import JobShape, Toleration, Topology, Vector, vector
 from huiju.scheduling.topology import legal, slots
 
 _MOST_KNOWN = 4096
@@ -94,3 +94,10 @@ class Ask:
         """Whether nodes of this kind serve that many units to one worker at all."""
         accelerator = kind.accelerators[self.model, self.resource]
         return legal(accelerator.topology, self.size, self.gang)
+
+    def guesses(self, block: Block) -> bool:
+        """Whether positions count on these nodes and nobody tells which devices are free."""
+        topology = block.kind.accelerators[self.model, self.resource].topology
+        total = block.kind.allocatable.get(self.resource, 0)
+        unknown = block.devices is None and block.free.get(self.resource, 0) < total
+        return unknown and topology is not Topology.FLAT

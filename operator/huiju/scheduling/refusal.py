@@ -104,4 +104,7 @@ def _numbers(fitter: Fitter, want: Want, blocks: list[Block]) -> str:
         text += f"; of {count} nodes with {size} free there is too little {lack}"
     elif count > fitting:
         text += f"; of {count} nodes with {size} free not all have a legal position for it"
+        unknown = sum(len(b.nodes) for b in enough if want.ask.guesses(b))
+        if unknown:
+            text += f" (on {unknown} it is not known which are free, so the worst case counts)"
     return text

@@ -10,7 +10,7 @@ import pytest
 from huiju.api.center import AcceleratorOverride
 from huiju.api.meta import MODEL
 from huiju.centers.catalogue import Resolver, catalogue
-from huiju.centers.catalogue.resolve import registered_copies
+from huiju.centers.catalogue.slicing import registered_copies
 from huiju.scheduling.model import Accelerator, Topology, UnitKind
 from lab.nodes import KINDS
 from tests.inventory_worlds import ASCEND, CHIP, GPU, H100, PRODUCT, SERVER
@@ -167,6 +167,33 @@ def said(resource: str, model: str, selector: dict[str, str] | None = None, **mo
             "nvidia-h100-sxm-mig-3g.40gb",
             PARTITION,
             423_857,
+            Topology.FLAT,
+        ),
+        (
+            "nvidia.com/mig-3g.40gb.shared",
+            {**H100, "nvidia.com/mig-3g.40gb.replicas": "4"},
+            8,
+            "nvidia-h100-sxm-mig-3g.40gb-shared",
+            SHARE,
+            105_964,
+            Topology.FLAT,
+        ),
+        (
+            GPU,
+            {PRODUCT: "NVIDIA-H100-80GB-HBM3-MIG-3g.40gb-SHARED", "nvidia.com/gpu.replicas": "4"},
+            8,
+            "nvidia-h100-sxm-mig-3g.40gb-shared",
+            SHARE,
+            105_964,
+            Topology.FLAT,
+        ),
+        (
+            "nvidia.com/mig-1g.10gb.me.shared",
+            H100,
+            8,
+            "nvidia-h100-sxm-mig-1g.10gb.me-shared",
+            SHARE,
+            0,
             Topology.FLAT,
         ),
         ("nvidia.com/gpu.shared", H100, 80, "nvidia-h100-sxm-shared", SHARE, 0, Topology.FLAT),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from huiju.centers.nodestate import VANISH_SECONDS
+from huiju.centers.devicereports import read_reports
+from huiju.centers.inventory import CenterInventory
+from huiju.centers.nodestate import VANISH_SECONDS, DeviceReport
 from huiju.scheduling.model import Topology, UnitKind
 from tests.inventory_worlds import (
     A3,
@@ -29,6 +32,28 @@ from tests.inventory_worlds import (
     slice_of,
     tally,
 )
+
+
+def reports(free: str, *, broken: str = "", unlinked: str = "") -> dict[str, DeviceReport]:
+    """What the device plugin says of some device numbers, as its ConfigMap holds it."""
+
+    def named(numbers: str) -> str:
+        return ",".join(f"Ascend910-{number}" for number in numbers.split(",") if number)
+
+    told = {
+        ASCEND: named(free),
+        f"{ASCEND}-Unhealthy": named(broken),
+        f"{ASCEND}-NetworkUnhealthy": named(unlinked),
+        f"{ASCEND}-Fault": "[]",
+    }
+    config = json.dumps({"DeviceInfo": {"DeviceList": told, "UpdateTime": 1}, "CheckCode": "0"})
+    return read_reports({"data": {"DeviceInfoCfg": config}})
+
+
+def devices_of(made: CenterInventory, name: str) -> tuple[int, ...] | None:
+    bucket = bucket_of(made, name)
+    assert bucket is not None
+    return bucket.free_devices
 
 
 def test_01_an_a3_node_counts_dies_and_not_packages() -> None:
@@ -68,6 +93,22 @@ def test_02_one_resource_name_on_three_generations_is_three_models() -> None:
             {"hami.io/node-register-Ascend910B3": '[{"id":"0","count":4,"devmem":65536}]'},
             UnitKind.SHARE,
             4,
+        ),
+        (
+            GPU,
+            280,
+            {PRODUCT: "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb-SHARED", "nvidia.com/gpu.replicas": "5"},
+            {},
+            UnitKind.SHARE,
+            35,
+        ),
+        (
+            "nvidia.com/mig-1g.10gb",
+            280,
+            {PRODUCT: "NVIDIA-A100-SXM4-80GB", "nvidia.com/mig-1g.10gb.replicas": "5"},
+            {},
+            UnitKind.SHARE,
+            35,
         ),
         (GPU, 56, {PRODUCT: "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"}, {}, UnitKind.PARTITION, 7),
         (
@@ -322,6 +363,45 @@ def test_15_a_broken_device_that_is_named_leaves_the_others_known() -> None:
     assert bucket.free_devices == (0, 1, 2, 4, 5, 6, 7)
 
 
+def test_06_the_device_plugin_tells_positions_that_pods_do_not() -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A), pod("p", "n", {ASCEND: "4"}))
+    made.set_reports("n", reports("2,3,6,7"))
+    assert devices_of(made, "n") == (2, 3, 6, 7)
+
+
+@pytest.mark.parametrize("told", ["0,1,2,3,4,5,6,7", "0", "", "all of them"])
+def test_06_a_report_that_disagrees_with_the_pods_tells_no_positions(told: str) -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A), pod("p", "n", {ASCEND: "4"}))
+    made.set_reports("n", reports(told))
+    assert devices_of(made, "n") is None
+    assert free_on(made, "n", ASCEND) == 4
+
+
+def test_06_positions_hold_until_a_pod_comes_or_goes() -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A), pod("p", "n", {ASCEND: "4"}))
+    made.set_reports("n", reports("2,3,6,7"))
+    made.set_pod(pod("other", "n", {"cpu": "1"}))
+    assert devices_of(made, "n") == (2, 3, 6, 7)
+    made.drop_pod("p")
+    made.set_pod(pod("q", "n", {ASCEND: "4"}))
+    assert devices_of(made, "n") is None
+
+
+def test_15_the_device_plugin_names_a_broken_device() -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A, allocatable={ASCEND: "7"}))
+    made.set_reports("n", reports("", broken="3"))
+    assert devices_of(made, "n") == (0, 1, 2, 4, 5, 6, 7)
+
+
+def test_16_the_device_plugin_names_devices_without_a_link() -> None:
+    made = inventory(node("n", {ASCEND: "8"}, A))
+    made.set_reports("n", reports("", unlinked="0,6"))
+    assert tally(made, "ascend-910a").free == 6
+    assert devices_of(made, "n") == (1, 2, 3, 4, 5, 7)
+    made.set_reports("n", {})
+    assert tally(made, "ascend-910a").free == 8
+
+
 def test_16_devices_without_a_link_are_not_offered() -> None:
     told = {f"{ASCEND}-NetworkUnhealthy": "Ascend910-0,Ascend910-6"}
     made = inventory(
@@ -333,6 +413,21 @@ def test_16_devices_without_a_link_are_not_offered() -> None:
     bucket = bucket_of(made, "n")
     assert bucket is not None
     assert bucket.free_devices == (2, 3, 4, 5, 7)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {"DeviceInfoCfg": "no JSON"},
+        {"DeviceInfoCfg": "[]"},
+        {"DeviceInfoCfg": '{"DeviceInfo": {"DeviceList": {"x": 3}}}'},
+        {"DeviceInfoCfg": '{"DeviceInfo": null}'},
+    ],
+)
+def test_06_a_report_that_cannot_be_read_tells_nothing(data: dict[str, str] | None) -> None:
+    assert read_reports({"data": data}) == {}
 
 
 def test_06_a_reservation_hides_which_devices_are_free() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -87,6 +88,10 @@ def test_rings_are_judged_by_the_worst_case_unless_known() -> None:
     wishes = {"model": A910.model, "units": 4}
     (wait,) = core([unknown], [job("a", 4, model=A910.model)]).cycle(1.0).waiting
     assert "not all have a legal position" in wait.message
+    assert "on 1 it is not known which are free" in wait.message
+    split = center(buckets=(bucket(["a"], kind, taken=4, devices=(2, 3, 4, 5)),))
+    (wait,) = core([split], [job("a", 4, model=A910.model)]).cycle(1.0).waiting
+    assert "not known" not in wait.message
     known = center(buckets=(bucket(["a"], kind, taken=4, devices=(4, 5, 6, 7)),))
     assert spread(only(known, **wishes)) == {"a": 1}
 
@@ -244,26 +249,41 @@ def test_a_job_without_alternatives_is_refused() -> None:
 # --- cost --------------------------------------------------------------------------------------
 
 
+def calls_of(function: Callable[[], object]) -> int:
+    """Python functions that are called meanwhile: a cost that no busy machine changes."""
+    calls = 0
+
+    def note(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
 def test_equal_jobs_are_decided_once() -> None:
     one = center(count=20)
     made = core([one, center("west", 20)], [job(f"j{i}", 8, 100) for i in range(10_000)])
     made.cycle(1.0)
-    best = 1.0
-    for now in range(2, 7):
-        made.set_center(one)
-        began = time.process_time()
-        assert not made.cycle(float(now)).placed
-        best = min(best, time.process_time() - began)
-    assert best < 0.02
+    made.set_center(one)
+    assert calls_of(lambda: made.cycle(2.0)) < 1_000
 
 
-@pytest.mark.skipif(sys.gettrace() is not None, reason="tracing makes it slow")
-def test_thousands_are_placed_in_a_second() -> None:
-    jobs = [
-        job(f"j{i}", request=vector({CPU: 1000 + i % 50, PODS: 1}), submitted=float(i))
-        for i in range(2000)
-    ]
-    made = core([center(name, 100) for name in ("a", "b", "c")], jobs)
-    began = time.process_time()
-    assert len(made.cycle(1.0).placed) == 2000
-    assert time.process_time() - began < 2.0
+def test_the_cost_of_placing_a_job_does_not_grow_with_their_number() -> None:
+    def cost(count: int) -> float:
+        jobs = [
+            job(f"j{i}", request=vector({CPU: 1000 + i % 50, PODS: 1}), submitted=float(i))
+            for i in range(count)
+        ]
+        made = core([center(name, 100) for name in ("a", "b", "c")], jobs)
+        placed: list[int] = []
+        calls = calls_of(lambda: placed.append(len(made.cycle(1.0).placed)))
+        assert placed == [count]
+        return calls / count
+
+    assert cost(1000) < 1.5 * cost(250)

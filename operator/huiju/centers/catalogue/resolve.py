@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
-
-import msgspec
 
 from huiju.api.center import AcceleratorOverride
 from huiju.centers.catalogue.data import (
@@ -24,41 +22,24 @@ from huiju.centers.catalogue.data import (
     ResourceRow,
     catalogue,
 )
+from huiju.centers.catalogue.slicing import (
+    SLICES_PER_GPU,
+    Chip,
+    Resolved,
+    Words,
+    amd_parts,
+    copies_of,
+    fraction_of,
+    named,
+    partition_of,
+    share_of,
+    shared_slice,
+    slice_copies,
+)
 from huiju.scheduling.model import Accelerator, Topology, UnitKind
 
-Words = Mapping[str, str]
-Evidence = tuple[tuple[str, str], ...]
-"""Labels that told what the chip is, sorted."""
-
 ASCEND_TYPE: Final = "accelerator-type"
-SHARING: Final = "nvidia.com/gpu.sharing-strategy"
-PRODUCT: Final = "nvidia.com/gpu.product"
-REPLICAS: Final = "nvidia.com/gpu.replicas"
-AMD_UNITS: Final = ("amd.com/gpu.cu-count", "beta.amd.com/gpu.cu-count")
-_SHARED_WAYS: Final = frozenset({"time-slicing", "mps"})
 _MIG_SINGLE: Final = re.compile(r"(?P<chip>.+)-MIG-(?P<part>(?P<slices>[0-9]+)g\.[0-9]+gb.*)", re.I)
-_SLICES_PER_GPU: Final = 7
-_LONGEST_MODEL: Final = 63
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What an extended resource of a node is."""
-
-    accelerator: Accelerator
-    evidence: Evidence = ()
-    reports_devices: bool = False
-    """Whether pods say in an annotation which devices they hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Chip:
-    """A chip as far as the words tell it, before the resource name says how it is cut."""
-
-    model: str
-    evidence: Evidence
-    part: str = ""
-    slices: int = 0
 
 
 class Resolver:
@@ -99,13 +80,13 @@ class Resolver:
         if row is None:
             return None
         word = attributes.get(row.product, "").replace(" ", "-") or "unknown"
-        model = self._table.model_of(row.vendor, word) or _named(row.vendor, word)
+        model = self._table.model_of(row.vendor, word) or named(row.vendor, word)
         known = self._table.models.get(model)
         part = attributes.get(row.part, "") if row.part else ""
         if part:
             slices = re.match(r"([0-9]+)g\.", part)
-            fraction = Fraction(int(slices[1]), _SLICES_PER_GPU) if slices else None
-            made = _partition(_Chip(model, ()), known, row.infix, part, fraction).accelerator
+            fraction = Fraction(int(slices[1]), SLICES_PER_GPU) if slices else None
+            made = partition_of(Chip(model, ()), known, row.infix, part, fraction).accelerator
         else:
             made = Accelerator(
                 model=model,
@@ -172,16 +153,21 @@ class Resolver:
         chip = self._chip(row, groups, labels)
         known = self._table.models.get(chip.model)
         if chip.part:
-            return _partition(chip, known, "mig", chip.part, Fraction(chip.slices, _SLICES_PER_GPU))
+            slices = Fraction(chip.slices, SLICES_PER_GPU)
+            cut = partition_of(chip, known, "mig", chip.part, slices)
+            return shared_slice(cut, copies_of(row, groups, labels, annotations))
         if row.unit is UnitKind.PARTITION:
             part = groups.get("part") or "part"
-            return _partition(chip, known, row.infix, part, _fraction(row, groups, known))
-        copies = _copies(row, groups, labels, annotations)
+            cut = partition_of(chip, known, row.infix, part, fraction_of(row, groups, known))
+            return shared_slice(cut, slice_copies(name[0], labels))
+        copies = copies_of(row, groups, labels, annotations)
         if copies is not None:
-            return _share(chip, known, copies, groups.get("part") or "", row.infix, labels)
-        cut = _amd_parts(labels, known) if row.vendor == "amd" and row.unit.value == "device" else 1
-        if cut > 1:
-            return _partition(chip, known, "", f"cut-{cut}", Fraction(1, cut))
+            return share_of(chip, known, copies, groups.get("part") or "", row.infix, labels)
+        parts = (
+            amd_parts(labels, known) if row.vendor == "amd" and row.unit.value == "device" else 1
+        )
+        if parts > 1:
+            return partition_of(chip, known, "", f"cut-{parts}", Fraction(1, parts))
         made = Accelerator(
             model=chip.model,
             resource="",
@@ -192,10 +178,10 @@ class Resolver:
         )
         return Resolved(made, chip.evidence, row.devices)
 
-    def _chip(self, row: ResourceRow, groups: Mapping[str, Any], labels: Words) -> _Chip:
+    def _chip(self, row: ResourceRow, groups: Mapping[str, Any], labels: Words) -> Chip:
         """The model of the whole chip, best source first."""
         if row.model:
-            return _Chip(row.model, ())
+            return Chip(row.model, ())
         said = [
             (key, labels[key]) for key in self._table.labels.get(row.vendor, ()) if key in labels
         ]
@@ -204,18 +190,19 @@ class Resolver:
             word = (mig["chip"] if mig else value).removesuffix("-SHARED")
             model = self._table.model_of(row.vendor, word)
             if model is None and mig is not None:
-                model = _named(row.vendor, word)
+                model = named(row.vendor, word)
             if model is not None:
                 if mig is None or "slices" in groups:
-                    return _Chip(model, ((key, value),))
-                return _Chip(model, ((key, value),), mig["part"], int(mig["slices"]))
+                    return Chip(model, ((key, value),))
+                part = mig["part"].removesuffix("-SHARED")
+                return Chip(model, ((key, value),), part, int(mig["slices"]))
         if groups.get("chip"):
             word = str(groups["chip"])
-            return _Chip(self._table.model_of(row.vendor, word) or _named(row.vendor, word), ())
+            return Chip(self._table.model_of(row.vendor, word) or named(row.vendor, word), ())
         if said:
             key, value = said[0]
-            return _Chip(_named(row.vendor, value.removesuffix("-SHARED")), ((key, value),))
-        return _Chip(row.fallback, ())
+            return Chip(named(row.vendor, value.removesuffix("-SHARED")), ((key, value),))
+        return Chip(row.fallback, ())
 
     def _topology(self, row: ModelRow | None, labels: Words, units: int) -> Topology:
         if row is None:
@@ -224,106 +211,3 @@ class Resolver:
         if told is not None and row.vendor == "ascend":
             return told
         return row.topology_by_size.get(units, row.topology)
-
-
-def _named(vendor: str, word: str) -> str:
-    """A model name for a chip that the catalogue does not know, made from the vendor's word."""
-    slug = re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-.")
-    name = slug if slug.startswith(vendor) else f"{vendor}-{slug}"
-    return name[:_LONGEST_MODEL].strip("-.")
-
-
-def _suffixed(model: str, *parts: str) -> str:
-    suffix = re.sub(r"[^a-z0-9.]+", "-", "-".join(p for p in parts if p).lower()).strip("-.")
-    return f"{model[: _LONGEST_MODEL - 1 - len(suffix)]}-{suffix}"
-
-
-def _partition(
-    chip: _Chip, known: ModelRow | None, infix: str, part: str, fraction: Fraction | None
-) -> Resolved:
-    whole = known.gflops if known else 0
-    made = Accelerator(
-        model=_suffixed(chip.model, infix, part),
-        resource="",
-        unit=UnitKind.PARTITION,
-        gflops=int(whole * fraction) if fraction else 0,
-        units_per_card=max(int(1 / fraction), 1) if fraction else 1,
-    )
-    return Resolved(made, chip.evidence)
-
-
-def _fraction(
-    row: ResourceRow, groups: Mapping[str, Any], known: ModelRow | None
-) -> Fraction | None:
-    """Which part of a card one unit is; None where nothing tells."""
-    if row.parts:
-        return Fraction(1, row.parts)
-    if groups.get("slices"):
-        return Fraction(int(groups["slices"]), _SLICES_PER_GPU)
-    if groups.get("cores") and known is not None and known.cores:
-        return Fraction(int(groups["cores"]), known.cores)
-    return None
-
-
-def _share(
-    chip: _Chip, known: ModelRow | None, copies: int, part: str, infix: str, labels: Words
-) -> Resolved:
-    """A share of a card; without the number of copies it counts as no compute at all."""
-    evidence = chip.evidence
-    if labels.get(SHARING) in _SHARED_WAYS:
-        evidence = tuple(sorted((*evidence, (SHARING, labels[SHARING]))))
-    made = Accelerator(
-        model=_suffixed(chip.model, infix, part) if part else _suffixed(chip.model, "shared"),
-        resource="",
-        unit=UnitKind.SHARE,
-        gflops=known.gflops // copies if known and copies else 0,
-        units_per_card=copies or 1,
-    )
-    return Resolved(made, evidence)
-
-
-def _copies(
-    row: ResourceRow, groups: Mapping[str, Any], labels: Words, annotations: Words
-) -> int | None:
-    """How often a card is counted: None for once, 0 for an unknown number."""
-    if row.register:
-        text = annotations.get(row.register.format(chip=groups.get("chip", "")))
-        counted = registered_copies(text) if text else 0
-        if counted == 1:
-            return None
-        if counted > 1:
-            return counted
-    replicas = int(labels[REPLICAS]) if labels.get(REPLICAS, "").isdecimal() else 0
-    if row.vendor == "nvidia":
-        # Older discovery says it by the product's name alone.
-        shared = labels.get(PRODUCT, "").endswith("-SHARED")
-        if shared or labels.get(SHARING) in _SHARED_WAYS:
-            return replicas if replicas > 1 else 0
-        if replicas > 1:
-            return replicas
-    return 0 if row.unit is UnitKind.SHARE else None
-
-
-def registered_copies(text: str) -> int:
-    """How often HAMi counts each card, from its registration in JSON or in the older text form.
-
-    Returns 0 where the text tells nothing.
-    """
-    try:
-        cards = msgspec.json.decode(text)
-        counts = [int(card.get("count", 0)) for card in cards if isinstance(card, dict)]
-    except (msgspec.DecodeError, TypeError, ValueError):
-        fields = [card.split(",") for card in text.split(":")]
-        counts = [int(f[1]) for f in fields if len(f) > 1 and f[1].isdecimal()]
-    return max(counts, default=0)
-
-
-def _amd_parts(labels: Words, known: ModelRow | None) -> int:
-    """Into how many parts a card is cut: the labels count the compute units of one part."""
-    if known is None or not known.cores:
-        return 1
-    for label in AMD_UNITS:
-        units = labels.get(label, "")
-        if units.isdecimal() and int(units) > 0:
-            return max(known.cores // int(units), 1)
-    return 1
