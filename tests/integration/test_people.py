@@ -74,6 +74,13 @@ async def user(
                 await client.delete(SERVICES, "huiju-view", "huiju-system")
 
 
+async def shown_queue(hub: Cluster, namespace: str) -> dict[str, str]:
+    """What `kubectl huiju queues` shows of the one queue, by column."""
+    _, told = await command(hub, namespace, "queues", "people", "-o", "wide")
+    titles, row = (line.split() for line in told.splitlines())
+    return dict(zip(titles[:14], row, strict=False))
+
+
 async def test_from_join_to_logs(
     hub: Cluster, center: Cluster, namespace: str, user: Client
 ) -> None:
@@ -97,6 +104,17 @@ async def test_from_join_to_logs(
     async with asyncio.timeout(40):
         while "Running" not in (await command(hub, namespace, "jobs", "runs"))[1]:
             await asyncio.sleep(0.3)
+
+    async with asyncio.timeout(20):
+        while (held := await shown_queue(hub, namespace)).get("RUNNING") != "1":
+            await asyncio.sleep(0.3)
+    usage = str(NODES * UNITS * 295)
+    assert {title: held[title] for title in ("QUEUED", "USAGE", "SHARE", "DESERVED")} == {
+        "QUEUED": "1",
+        "USAGE": usage,
+        "SHARE": usage,
+        "DESERVED": usage,
+    }
 
     code, told = await command(hub, namespace, "why", "waits")
     assert code == 0, told

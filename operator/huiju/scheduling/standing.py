@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from huiju.scheduling.capacity import total_free
+from huiju.scheduling.model import JobShape
 from huiju.scheduling.share import Share
 from huiju.scheduling.world import World
 
@@ -80,17 +81,18 @@ def standings(world: World) -> tuple[Standing, ...]:
 
 def _asked(world: World) -> dict[str, int]:
     """What the waiting jobs of each queue itself ask for, by their first alternative there is."""
-    found: dict[str, int] = {}
-    for queue, line in world.lines.items():
-        if world.tree.fault(queue) is not None:
-            continue
-        total = 0
-        for each in line.classes.values():
-            shape = each.key.fitter.shape
-            sizes = (a.per_worker * world.gflops(a.model) for a in shape.alternatives)
-            total += len(each.line) * shape.workers * next(filter(None, sizes), 0)
-        found[queue] = total
-    return found
+    tree = world.tree
+    sizes = {fitter: _size(world, fitter.shape) for fitter in world.fitters()}
+    return {
+        queue: sum(len(each.line) * sizes[each.key.fitter] for each in line.classes.values())
+        for queue, line in world.lines.items()
+        if tree.fault(queue) is None
+    }
+
+
+def _size(world: World, shape: JobShape) -> int:
+    sizes = (each.per_worker * world.gflops(each.model) for each in shape.alternatives)
+    return shape.workers * next(filter(None, sizes), 0)
 
 
 def _with_below(shares: Sequence[Share], own: Mapping[str, int]) -> dict[str, int]:
