@@ -19,7 +19,8 @@ from huiju.hub.clock import stamp
 from huiju.hub.intake import job_of
 from huiju.hub.objects import JobObject
 from huiju.scheduling.model import Center, Queue
-from huiju.simulation.engine import SimJob, simulate
+from huiju.simulation.engine import SimJob
+from huiju.simulation.federation import simulate
 from lab.nodes import node
 
 _EPOCH = 1_700_000_000.0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huiju import __version__
 
@@ -25,16 +25,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     hub = programs.add_parser("hub", help="run the hub: queue, place, dispatch and follow jobs")
     _hub_arguments(hub)
+    words = list(sys.argv[1:] if argv is None else argv)
+    simulate = programs.add_parser("simulate", help="run recorded jobs under several policies")
+    if "simulate" in words:
+        # Others need not wait for these imports.
+        from huiju.simulation.command import configure
+
+        configure(simulate)
     agent = programs.add_parser(
         "agent", help="run the agent of a pull center: sense it, run its work, report to the hub"
     )
     _agent_arguments(agent)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     match arguments.program:
         case "hub":
             return _hub(arguments)
         case "agent":
             return _agent(arguments)
+        case "simulate":
+            return _simulate(arguments)
         case _:
             parser.error(f"unknown program {arguments.program!r}")
 
@@ -180,6 +189,27 @@ def _extras(settings: HubSettings) -> list[Extra]:
         )
 
     return [view]
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from huiju.simulation.command import simulate
+
+    return simulate(arguments, _centers_of_hub)
+
+
+def _centers_of_hub(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The hub's ComputeCenters; raises OSError saying what to do about it."""
+    from huiju.cli.api import Api
+    from huiju.cli.failures import explain
+    from huiju.kube.errors import KubeError
+    from huiju.kube.kubeconfig import from_kubeconfig
+    from huiju.kube.resources import COMPUTE_CENTERS
+
+    try:
+        api = Api(from_kubeconfig(arguments.kubeconfig, arguments.context))
+        return api.list(COMPUTE_CENTERS)[0]
+    except KubeError as error:
+        raise OSError(explain(error)) from error
 
 
 if __name__ == "__main__":

@@ -25,9 +25,10 @@ from pathlib import Path
 
 from huiju.scheduling.core import Core
 from huiju.scheduling.policy import Policy
-from huiju.simulation.engine import simulate
+from huiju.simulation.clusters import read_clusters
+from huiju.simulation.federation import simulate
 from huiju.simulation.recorded import centers_of, jobs_of, queues_of
-from huiju.simulation.traces import read_clusters, read_jobs
+from huiju.simulation.traces import read_jobs
 from tests.perf.cycle_world import NOW, Network, Size, fill
 from tests.perf.machine import machine
 
@@ -181,7 +182,6 @@ def itp_seconds(folder: Path | None) -> float | None:
         queues_of(clusters),
         Policy(),
         learn=True,
-        restart=30.0,
     )
     return round(time.perf_counter() - started, 1)
 

@@ -1,13 +1,17 @@
 """Recorded jobs and clusters as the scheduler's values.
 
 Decides how a recorded size becomes workers: up to a node one worker, beyond that as few equal ones
-as possible.
-Each cluster is a center of its own with a queue whose home it is.
+as possible, by the largest nodes of the job's cluster. Each cluster is a center of its own with a
+queue whose home it is. Recorded run times hold for every model that a job may run on, since no
+trace tells how fast the others would have been.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from random import Random
 
 from huiju.scheduling.model import (
     CPU,
@@ -18,56 +22,118 @@ from huiju.scheduling.model import (
     Center,
     Job,
     JobShape,
+    Link,
     NodeShape,
     Queue,
     UnitKind,
     vector,
 )
 from huiju.simulation.engine import SimJob
+from huiju.simulation.ruled import uid_of
+from huiju.simulation.staging import GIGABYTE, TEN_GBIT, Dataset
 from huiju.simulation.traces import Cluster, TraceJob
 
-_ACCELERATOR = Accelerator("recorded", "nvidia.com/gpu", UnitKind.DEVICE, 312_000)
-"""Traces that matter here name no model; one will do, as all ratios stay the same."""
+_ANY = "recorded"
+"""Model of nodes of which the file names none."""
+_RESOURCE = "nvidia.com/gpu"
+_GFLOPS = 312_000
+"""Of one accelerator where nobody tells; one number will do, as all ratios stay the same."""
 _REQUEST = vector({CPU: 1, PODS: 1})
-_LATEST = 7 * 86_400.0
+CHECKPOINT = 1800.0
+"""Seconds between checkpoints of a recorded job."""
 
 
-def centers_of(clusters: Sequence[Cluster]) -> list[Center]:
-    """A center of empty nodes for each cluster."""
-    found = []
+def centers_of(clusters: Sequence[Cluster], *, linked: bool = False) -> list[Center]:
+    """A center of empty nodes for each cluster; `linked` joins all by links of 10 Gbit/s."""
+    groups: dict[str, list[Cluster]] = {}
     for cluster in clusters:
-        amounts = {_ACCELERATOR.resource: cluster.gpus_per_node, CPU: 1_000_000, PODS: 250}
-        shape = NodeShape((_ACCELERATOR,), vector(amounts))
-        nodes = tuple(f"{cluster.name}-{i:05d}" for i in range(cluster.nodes))
-        found.append(Center(cluster.name, (Bucket(shape, shape.allocatable, nodes),)))
+        groups.setdefault(cluster.name, []).append(cluster)
+    found = []
+    for name, parts in groups.items():
+        links = tuple(Link(to, TEN_GBIT) for to in groups if linked and to != name)
+        buckets = tuple(_bucket(part, at) for at, part in enumerate(parts))
+        found.append(Center(name, buckets, links=links))
     return found
 
 
-def queues_of(clusters: Sequence[Cluster]) -> list[Queue]:
-    """A queue for each cluster, weighted by its size, at home there."""
-    return [Queue(c.name, weight=c.nodes * c.gpus_per_node, home_center=c.name) for c in clusters]
+def _bucket(part: Cluster, at: int) -> Bucket:
+    model = Accelerator(part.model or _ANY, _RESOURCE, UnitKind.DEVICE, _gflops(part))
+    amounts = {model.resource: part.gpus_per_node, CPU: 1_000_000, PODS: 250}
+    shape = NodeShape((model,), vector(amounts))
+    group = f"-{at}" if at else ""
+    nodes = tuple(f"{part.name}{group}-{i:05d}" for i in range(part.nodes))
+    return Bucket(shape, shape.allocatable, nodes)
+
+
+def _gflops(part: Cluster) -> int:
+    return round(part.tflops * 1000) or _GFLOPS
+
+
+def queues_of(clusters: Sequence[Cluster], *, guaranteed: bool = False) -> list[Queue]:
+    """A queue for each cluster, weighted by its size, at home there.
+
+    `guaranteed` gives each a guarantee of its own cluster's whole compute.
+    """
+    weights: dict[str, int] = {}
+    compute: dict[str, int] = {}
+    for part in clusters:
+        units = part.nodes * part.gpus_per_node
+        weights[part.name] = weights.get(part.name, 0) + units
+        compute[part.name] = compute.get(part.name, 0) + units * _gflops(part)
+    return [
+        Queue(
+            name,
+            weight=max(1, weight),
+            guarantee=compute[name] if guaranteed else 0,
+            home_center=name,
+        )
+        for name, weight in weights.items()
+    ]
 
 
 def jobs_of(jobs: Sequence[TraceJob], clusters: Sequence[Cluster]) -> list[SimJob]:
-    """The jobs, each in the queue of its cluster; `checkpoint_period` is half an hour."""
-    sizes = {cluster.name: cluster.gpus_per_node for cluster in clusters}
-    shapes: dict[int, JobShape] = {}
+    """The jobs, each in the queue of its cluster."""
+    sizes: dict[str, int] = {}
+    for part in clusters:
+        sizes[part.name] = max(sizes.get(part.name, 1), part.gpus_per_node)
+    models = tuple(sorted({part.model or _ANY for part in clusters}))
+    shapes: dict[tuple[int, int, tuple[str, ...]], JobShape] = {}
     found = []
     for one in jobs:
-        node = sizes.get(one.cluster, 8)
-        shape = shapes.get(one.gpus)
+        key = (one.gpus, sizes.get(one.cluster, 8), one.models or models)
+        shape = shapes.get(key)
         if shape is None:
-            workers = -(-one.gpus // node)
-            each = -(-one.gpus // workers)
-            alternatives = (Alternative(_ACCELERATOR.model, each),)
-            shape = shapes[one.gpus] = JobShape(alternatives, workers, _REQUEST, namespace="trace")
+            shape = shapes[key] = _shape(*key)
         job = Job(
-            uid=f"{one.index:07d}",
+            uid=uid_of(one),
             name=f"trace/{one.cluster}-{one.index}",
             queue=one.cluster,
             shape=shape,
             submitted=one.submit,
-            checkpoint_period=1800.0,
+            priority=one.priority,
+            checkpoint_period=CHECKPOINT,
         )
-        found.append(SimJob(job, one.duration, one.cluster))
+        found.append(SimJob(job, one.duration, one.cluster, one.user or one.vc))
     return found
+
+
+def _shape(units: int, node: int, models: Iterable[str]) -> JobShape:
+    workers = -(-units // node)
+    alternatives = tuple(Alternative(model, -(-units // workers), 1.0) for model in models)
+    return JobShape(alternatives, workers, _REQUEST, namespace="trace")
+
+
+def with_data(
+    jobs: Sequence[SimJob], *, sets: int, gigabytes: float, seed: int
+) -> tuple[list[SimJob], list[Dataset]]:
+    """Each job needs one of its home's data sets, by Zipf's law; one copy of each is at home."""
+    random = Random(seed)  # noqa: S311 - a simulation
+    homes = list(dict.fromkeys(job.home for job in jobs))
+    size = round(gigabytes * GIGABYTE)
+    names = {home: [f"{home}/{i:03d}" for i in range(sets)] for home in homes}
+    weights = list(accumulate(1 / rank for rank in range(1, sets + 1)))
+    drawn = [
+        replace(job, data=tuple(random.choices(names[job.home], cum_weights=weights)))
+        for job in jobs
+    ]
+    return drawn, [Dataset(name, size, home) for home in homes for name in names[home]]

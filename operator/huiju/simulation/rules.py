@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from huiju.simulation.traces import TraceJob
@@ -97,48 +97,57 @@ class Start:
     taken: Taken
 
 
-Choice = Callable[[TraceJob, Mapping[str, Pool]], Sequence[str]]
-"""The pools that a job may take, in the order in which they are tried."""
+Choice = Callable[[TraceJob, Mapping[str, Pool]], Iterable[str]]
+"""The pools that a job may take, in the order in which they are tried.
+
+Depends on nothing of the job but its cluster and its models.
+"""
+_Kind = tuple[str, tuple[str, ...], int]
+"""Cluster, models and size: jobs alike in these fit or do not fit alike."""
 
 
 class Line:
-    """Jobs that wait for the same pools; all pools' nodes are of one size."""
+    """Jobs that wait for the same pools."""
 
     def __init__(
         self, pools: Mapping[str, Pool], order: Order, choice: Choice, *, strict: bool
     ) -> None:
         self._pools, self._order, self._choice, self._strict = pools, order, choice, strict
-        self._waiting: dict[int, list[tuple[Key, TraceJob]]] = {}
-        """Heaps by size: jobs of one size fit or do not fit alike."""
+        self._waiting: dict[_Kind, list[tuple[Key, TraceJob]]] = {}
+        """Heaps."""
 
     def join(self, job: TraceJob) -> None:
         """A job waits."""
-        heapq.heappush(self._waiting.setdefault(job.gpus, []), (self._order(job), job))
+        kind = (job.cluster, job.models, job.gpus)
+        heapq.heappush(self._waiting.setdefault(kind, []), (self._order(job), job))
 
     def serve(self) -> list[Start]:
         """Give room to all that get any now; with `strict` nobody passes one that gets none."""
         found: list[Start] = []
         waiting = self._waiting
-        heads = [(line[0][0], units) for units, line in waiting.items()]
+        heads = [(line[0][0], kind) for kind, line in waiting.items()]
         heapq.heapify(heads)
-        refused = 1 << 62
+        refused: dict[tuple[str, tuple[str, ...]], int] = {}
         while heads:
-            units = heads[0][1]
-            start = self._start(waiting[units][0][1]) if units < refused else None
+            kind = heads[0][1]
+            least = refused.get(kind[:2])
+            start = None
+            if least is None or kind[2] < least:
+                start = self._start(waiting[kind][0][1])
             if start is None:
                 if self._strict:
                     break
-                # What does not fit tells that no larger job fits.
-                refused = min(refused, units)
+                # Where a job does not fit no larger one does.
+                refused[kind[:2]] = kind[2] if least is None else min(least, kind[2])
                 heapq.heappop(heads)
                 continue
             found.append(start)
-            line = waiting[units]
+            line = waiting[kind]
             heapq.heappop(line)
             if line:
-                heapq.heapreplace(heads, (line[0][0], units))
+                heapq.heapreplace(heads, (line[0][0], kind))
             else:
-                del waiting[units]
+                del waiting[kind]
                 heapq.heappop(heads)
         return found
 

@@ -20,6 +20,7 @@ from huiju.scheduling.model import (
     Vector,
     vector,
 )
+from huiju.simulation.engine import Room
 
 Devices = tuple[int, ...] | None
 _Key = tuple[int, Vector, Devices]
@@ -36,6 +37,7 @@ class Site:
         self._key_of: dict[str, _Key] = {}
         self._held = {limit.model: limit.held for limit in center.limits}
         self._given: dict[tuple[str, str], Devices] = {}
+        self._free, self._whole = 0, 0
         for bucket in center.buckets:
             if bucket.shape not in self._shapes:
                 self._shapes.append(bucket.shape)
@@ -43,6 +45,22 @@ class Site:
             for node in bucket.nodes:
                 insort(self._groups.setdefault(key, []), node)
                 self._key_of[node] = key
+                self._count(key, 1)
+        self.units = sum(self._total(key[0]) for key in self._key_of.values())
+
+    def room(self) -> Room:
+        """Accelerators that are free now."""
+        return Room(self._free, self._whole)
+
+    def _total(self, shape: int) -> int:
+        """Accelerators of a node of this shape."""
+        return _units(self._shapes[shape], self._shapes[shape].allocatable)
+
+    def _count(self, key: _Key, sign: int) -> None:
+        free = _units(self._shapes[key[0]], key[1])
+        self._free += sign * free
+        if free == self._total(key[0]):
+            self._whole += sign * free
 
     def view(self) -> Center:
         """The center as the hub would see it now."""
@@ -106,6 +124,13 @@ class Site:
             del self._groups[before]
         insort(self._groups.setdefault(key, []), node)
         self._key_of[node] = key
+        self._count(before, -1)
+        self._count(key, 1)
+
+
+def _units(shape: NodeShape, amounts: Vector) -> int:
+    names = {accelerator.resource for accelerator in shape.accelerators}
+    return sum(amount for name, amount in amounts if name in names)
 
 
 def _devices_of(bucket: Bucket) -> Devices:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from huiju.simulation.clusters import read_clusters
 from huiju.simulation.report import Waits, waits_of
 from huiju.simulation.rules import fifo, sjf, waits
-from huiju.simulation.traces import TraceJob, read_clusters, read_jobs
+from huiju.simulation.traces import TraceJob, read_jobs
 from tests.simulation_traces import ITP, TRACES, VENUS
 
 Row = dict[str, str]

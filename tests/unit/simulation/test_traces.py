@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from huiju.simulation.traces import Cluster, TraceError, read_clusters, read_jobs
+from huiju.simulation.clusters import read_clusters
+from huiju.simulation.traces import Cluster, TraceError, read_jobs
 
 HEAD = "submit_s,duration_s,gpus,cluster,user,vc,status\n"
 
@@ -35,7 +36,7 @@ def test_reads_plain_and_compressed(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("submit_s,gpus,cluster\n", ":1: column duration_s is missing"),
-        ("", ":1: column submit_s is missing"),
+        ("", ":1: the file is empty, expected the columns submit_s, duration_s, gpus, cluster"),
         (f"{HEAD}1,2,1,a,,,\n-1,2,1,a,,,\n", ":3: submit_s is -1, expected at least 0"),
         (f"{HEAD}1,x,1,a,,,\n", ":2: duration_s is 'x', expected a number"),
         (f"{HEAD}1,inf,1,a,,,\n", ":2: duration_s is inf"),
@@ -65,7 +66,7 @@ def test_clusters_of_one_pool(tmp_path: Path) -> None:
     head = "trace,cluster,pool,nodes,gpus_per_node,gpus,model,origin\n"
     path = write(tmp_path, f"{head}itp,a,tight,2,8,16,,x\nitp,a,big,9,8,72,,x\n", "c.csv")
     assert read_clusters(path, "itp", "tight") == [Cluster("a", 2, 8)]
-    with pytest.raises(TraceError, match="no line has trace 'itp' and pool 'none'"):
+    with pytest.raises(TraceError, match="no line has pool 'none'; give --pool one of tight, big"):
         read_clusters(path, "itp", "none")
     with pytest.raises(TraceError, match=":2: nodes is 0"):
         read_clusters(write(tmp_path, f"{head}itp,a,tight,0,8,16,,x\n", "d.csv"), "itp", "tight")
