@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import ValidationError
 
+from huiju.agent.owner import Owner
 from huiju.agent.publisher import Publisher
 from huiju.agent.settings import AgentSettings
 from huiju.agent.worker import Worker
@@ -53,6 +54,7 @@ class Agent:
         self._settings = settings
         self._waits = ""
         """What the first questions still wait for."""
+        self._owner: Owner | None = None
         self._worker: Worker | None = None
         self._publisher: Publisher | None = None
         self._spec: ComputeCenterSpec | None = None
@@ -98,14 +100,21 @@ class Agent:
     async def _run_parts(self, hub_id: str, spec: ComputeCenterSpec) -> None:
         sensor = Sensor(self._center, spec, self._inventory_changed)
         syncer = Syncer(self._center, hub_id, self._observed)
-        self._worker = worker = Worker(
-            self._hub, syncer, self._settings.center, hub_id, self._settings.workers
+        self._owner = owner = Owner(
+            self._center,
+            self._settings.namespace,
+            hub_id,
+            sensor.inventory.census,
+            syncer.observations_of,
         )
+        self._worker = worker = Worker(self._hub, syncer, owner, hub_id, self._settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(sensor.run())
             group.create_task(syncer.run())
+            group.create_task(owner.run())
             await sensor.synced.wait()
             await syncer.synced.wait()
+            await owner.synced.wait()
             group.create_task(worker.run())
             # What is stray can be told only once the mailbox was read.
             await worker.synced.wait()
@@ -142,7 +151,8 @@ class Agent:
             try:
                 await self._say(uid, version, "true" if published else "false")
                 unpublished = "" if published else "the inventory is not published yet"
-                self._well(self._waits or unpublished)
+                policy = self._owner.trouble if self._owner is not None else ""
+                self._well(self._waits or policy or unpublished)
             except (KubeError, TimeoutError) as error:
                 self._well(self._explain(error))
             soon = min(self._settings.heartbeat, 0.5)

@@ -13,7 +13,9 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from huiju.agent.owner import Owner
 from huiju.agent.reports import refusal_report, reports_of, status_of
+from huiju.agent.settings import AgentSettings
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.mailbox import (
@@ -28,6 +30,7 @@ from huiju.centers.mailbox import (
     report_of,
 )
 from huiju.centers.names import ORIGIN, Origin
+from huiju.centers.observe import State
 from huiju.centers.refusals import DispatchRefused
 from huiju.centers.syncer import Syncer
 from huiju.kube.client import Client
@@ -44,14 +47,22 @@ _KINDS: Final = frozenset({"Secret", "ConfigMap", "Service", "Job"})
 class Worker:
     """Works on the CenterWorks of one mailbox; keys are UIDs of jobs."""
 
-    def __init__(self, hub: Client, syncer: Syncer, center: str, hub_id: str, workers: int) -> None:
+    def __init__(
+        self,
+        hub: Client,
+        syncer: Syncer,
+        owner: Owner,
+        hub_id: str,
+        settings: AgentSettings,
+    ) -> None:
         self.queue = WorkQueue(group=lambda key: key)
         self._hub = hub
         self._syncer = syncer
-        self._center = center
+        self._owner = owner
+        self._center = settings.center
         self._hub_id = hub_id
-        self._space = mailbox_of(center)
-        self._workers = workers
+        self._space = mailbox_of(settings.center)
+        self._settings = settings
         self._refused: dict[str, dict[int, Report]] = {}
         self._made: dict[str, set[int]] = {}
         self._informer = Informer(
@@ -72,7 +83,8 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._informer.run())
             await self._informer.synced.wait()
-            for _ in range(self._workers):
+            await self._recall()
+            for _ in range(self._settings.workers):
                 group.create_task(self._work())
 
     def _changed(self, old: Work | None, new: Work | None) -> None:
@@ -81,6 +93,32 @@ class Worker:
         elif old is not None:
             self._refused.pop(old.metadata.name, None)
             self._made.pop(old.metadata.name, None)
+
+    async def _recall(self) -> None:
+        """Count for the owner what has no nodes yet, before anything more is let in."""
+        for work in list(self._informer.store.values()):
+            shown = self._shown(work.metadata.name)
+            waiting = {e for e, report in shown.items() if report.state == State.PENDING.value}
+            if any(a.epoch in waiting and a.desired == RUN for a in work.spec.attempts):
+                await self._recall_one(work, waiting)
+
+    async def _recall_one(self, work: Work, epochs: set[int]) -> None:
+        while True:
+            try:
+                full = await self._hub.get(
+                    CENTER_WORKS, work.metadata.name, self._space, type=FullWork
+                )
+            except NotFound:
+                return
+            except (KubeError, TimeoutError) as error:
+                log.info("not recalled yet", extra={"error": str(error)})
+                await asyncio.sleep(self._settings.retry)
+                continue
+            for attempt in full.spec.attempts:
+                if attempt.epoch in epochs and attempt.objects:
+                    with suppress(DispatchRefused):
+                        self._owner.recall(self._bundle_of(full, attempt, attempt.objects))
+            return
 
     async def _work(self) -> None:
         while True:
@@ -164,7 +202,11 @@ class Worker:
             return  # it changed meanwhile, which brings the key again
         try:
             bundle = await self._bundle(full, wanted)
-            await self._syncer.ensure(bundle)
+            self._owner.admit(bundle)
+            try:
+                await self._syncer.ensure(bundle)
+            finally:
+                self._owner.settled(bundle)
         except DispatchRefused as refusal:
             report = refusal_report(attempt.epoch, refusal, time.time())
             self._refused.setdefault(uid, {})[attempt.epoch] = report
@@ -174,21 +216,26 @@ class Worker:
 
     async def _bundle(self, work: FullWork, attempt: FullAttempt) -> Bundle:
         """The bundle, with what is carried fetched from the mailbox."""
-        uid, job = work.metadata.name, work.spec.job
         origin = self._origin(work, attempt)
         carried = [await self._fetch(ref, attempt, origin) for ref in attempt.carried]
-        bundle = Bundle(
-            job_uid=uid,
+        bundle = self._bundle_of(work, attempt, (*carried, *attempt.objects))
+        check_bundle(bundle, str(origin))
+        return bundle
+
+    def _bundle_of(
+        self, work: FullWork, attempt: FullAttempt, objects: tuple[KubeDict, ...]
+    ) -> Bundle:
+        job = work.spec.job
+        return Bundle(
+            job_uid=work.metadata.name,
             namespace=job.namespace,
             name=job.name,
             epoch=attempt.epoch,
             center=self._center,
             center_namespace=attempt.namespace,
             workload=attempt.workload,
-            objects=(*carried, *attempt.objects),
+            objects=objects,
         )
-        check_bundle(bundle, str(origin))
-        return bundle
 
     async def _fetch(self, ref: Carried, attempt: FullAttempt, origin: Origin) -> KubeDict:
         res = _CARRIED.get(ref.kind)

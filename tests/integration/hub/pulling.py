@@ -29,7 +29,9 @@ from huiju.kube.resources import (
     CENTER_WORKS,
     CLUSTER_ROLES,
     COMPUTE_CENTERS,
+    CONFIG_MAPS,
     LEASES,
+    NAMESPACES,
     PRIORITY_CLASSES,
     ROLE_BINDINGS,
     ROLES,
@@ -48,7 +50,8 @@ async def become_pull(world: World) -> None:
     """Put the world's NVIDIA center behind a mailbox."""
     await world.client.delete(COMPUTE_CENTERS, CENTER)
     await joining.namespace(world.client, mailbox_of(CENTER))
-    await joining.namespace(world.center_clients[CENTER], joining.SYSTEM)
+    await _system_namespace(world.center_clients[CENTER])
+    await say_policy(world.center_clients[CENTER], joining.SYSTEM)
     body: dict[str, Any] = {
         "apiVersion": COMPUTE_CENTERS.api_version,
         "kind": COMPUTE_CENTERS.kind,
@@ -56,6 +59,28 @@ async def become_pull(world: World) -> None:
         "spec": {"connection": {"pull": {"approved": "Approved"}}, "region": CENTER},
     }
     await world.client.create(COMPUTE_CENTERS, body)
+
+
+async def _system_namespace(client: Client) -> None:
+    """Huiju's own namespace; the one of an earlier module may still be on its way out."""
+    async with asyncio.timeout(30):
+        while True:
+            await joining.namespace(client, joining.SYSTEM)
+            found = await client.get(NAMESPACES, joining.SYSTEM)
+            if found["status"].get("phase") == "Active":
+                return
+            await asyncio.sleep(0.1)
+
+
+async def say_policy(client: Client, namespace: str, **data: str) -> None:
+    """Write the owner's policy in a center; without words it lets nearly everything in."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": agentrole.POLICY, "namespace": namespace},
+        "data": data,
+    }
+    await client.apply(CONFIG_MAPS, body, manager="owner", force=True)
 
 
 async def empty_mailbox(client: Client) -> None:
@@ -90,7 +115,8 @@ async def agent(
 async def center_account(world: World) -> Credentials:
     """The account that an agent has in its center, with the rights of the chart and no others."""
     client = world.center_clients[CENTER]
-    await joining.namespace(client, joining.SYSTEM)
+    await _system_namespace(client)
+    await say_policy(client, joining.SYSTEM)
     role = _role(CLUSTER_ROLES, None, agentrole.CENTER)
     text = await joining.account(client, world.centers[CENTER], agentrole.ACCOUNT, role)
     await client.apply(PRIORITY_CLASSES, priority_class(), manager="test", force=True)
