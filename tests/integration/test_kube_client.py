@@ -263,7 +263,7 @@ async def _token(cluster: Cluster, space: str, name: str) -> str:
     return str(msgspec.json.decode(answer)["status"]["token"])
 
 
-async def test_credentials_are_read_again_after_401(
+async def test_24_credentials_are_read_again_after_401(
     bare_cluster: Cluster, namespace_in: NamespaceIn
 ) -> None:
     space = await namespace_in(bare_cluster)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from huiju.api.markers import ATOMIC, SET, Column, KindInfo, Rule, by, cel_string
 from huiju.api.meta import (
@@ -40,7 +41,20 @@ ResourceName = Annotated[
         longest=317,
     ),
 ]
+BroughtKind = Literal["ConfigMap", "Secret", "Service"]
+"""What a job may bring beside its workload; every job of several workers brings a Service."""
 UnitKindName = Literal["device", "die", "partition", "share", "amount"]
+
+
+def _known_zone(name: str) -> str:
+    """The name, if the time zone database has it; the schema cannot know all zones."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"there is no time zone {name!r}: give an IANA name such as Asia/Shanghai or UTC"
+        ) from None
+    return name
 
 
 class SecretRef(ApiModel):
@@ -166,6 +180,12 @@ class Sharing(ApiModel):
     """Hub namespaces whose jobs are accepted; `*` matches any characters."""
     image_prefixes: Annotated[list[Image], SET, Field(max_length=256)] = []
     """Images must start with one of these; empty allows all."""
+    kinds: Annotated[list[BroughtKind], ATOMIC, Field(max_length=3)] = [
+        "ConfigMap",
+        "Secret",
+        "Service",
+    ]
+    """Kinds of objects that jobs may bring along; a job of several workers brings a Service."""
     priority_class_name: Name | None = None
     """PriorityClass of federated pods in the center; below the owner's own."""
     namespace_mappings: Annotated[list[NamespaceMapping], by("hub"), Field(max_length=256)] = []
@@ -214,6 +234,7 @@ class ComputeCenterSpec(ApiModel):
             "must be an IANA time zone such as Asia/Shanghai or UTC",
             longest=64,
         ),
+        AfterValidator(_known_zone),
     ] = "Asia/Shanghai"
     """IANA name; tariff hours are local."""
     cordoned: Flag = False

@@ -346,7 +346,7 @@ class CrossRegionJobSpec(ApiModel):
     scheduling_deadline: Annotated[Duration, _positive("schedulingDeadline")] = "5m"
     """Time for all pods to be bound to nodes before another center is tried."""
     ttl_after_finished: Duration = "24h"
-    """How long a finished job's workload and object stay."""
+    """How long a finished job's workload and object stay; less than 1h counts as 1h."""
     suspend: Flag = False
     """Stops the job and gives its accelerators back; resume by false."""
     cancel: Annotated[Flag, _LATCHED] = False

@@ -203,8 +203,8 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Wait until some end, or ask the owner to raise `spec.sharing`.",
         ),
         Reason.SHARING_POLICY: Description(
-            "The owner's rules on namespaces or images keep the job out of the center.",
-            "Use an image or a namespace that `spec.sharing` of the center allows.",
+            "The owner's rules on namespaces, images or kinds keep the job out of the center.",
+            "Use an image, a namespace and kinds that `spec.sharing` of the center allows.",
         ),
         Reason.RESERVED_FOR_OTHER: Description(
             "The free accelerators are kept for a job that is ahead in the order.",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from huiju.api.center import ComputeCenterSpec, Sharing
 from huiju.centers.answers import Inventory
@@ -48,6 +48,7 @@ def center_view(
         limits=share_limits(sharing, inventory.census()),
         namespaces=tuple(sharing.namespaces),
         image_prefixes=tuple(sharing.image_prefixes),
+        kinds=frozenset(sharing.kinds),
         links=tuple(
             Link(link.to, bytes_per_second(link.bandwidth), float(link.price_per_gigabyte))
             for link in spec.links
@@ -109,7 +110,7 @@ def hourly_price(spec: ComputeCenterSpec, now: float) -> tuple[float, ...]:
 def _prices(
     base: Fraction, windows: tuple[Window, ...], time_zone: str, day: int
 ) -> tuple[float, ...]:
-    zone = _zone(time_zone)
+    zone = ZoneInfo(time_zone)
 
     def price_at(quarter: int) -> Fraction:
         seconds = day * _DAY + quarter * 900
@@ -128,11 +129,3 @@ def _quarters(hour: int) -> Iterable[int]:
 
 def _covering(windows: tuple[Window, ...], hour: int, base: Fraction) -> Fraction:
     return next((price for first, end, price in windows if first <= hour < end), base)
-
-
-def _zone(name: str) -> datetime.tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # The schema cannot know all zones; a price at the wrong hour is better than no center.
-        return datetime.UTC

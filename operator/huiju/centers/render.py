@@ -27,6 +27,7 @@ from huiju.centers.names import (
 from huiju.centers.pods import Target, pod_template
 from huiju.centers.refusals import DispatchRefused, RenderRefused
 from huiju.kube.resources import CONFIG_MAPS, SECRETS, SERVICES, Resource
+from huiju.scheduling.filter import kind_message
 
 __all__ = ["DispatchRefused", "JobView", "RenderRefused", "Target", "needed_names", "render"]
 
@@ -55,6 +56,9 @@ def render(job: JobView, target: Target) -> Bundle:
     needed = list(copies(target.carried, names, origin, namespace))
     if job.spec.workers > 1:
         needed.append(_service(workload, namespace, origin, job.spec.launch.port))
+    for one in needed:
+        if one["kind"] not in target.sharing.kinds:
+            raise DispatchRefused(Reason.SHARING_POLICY, kind_message(one["kind"]))
     return Bundle(
         job_uid=meta.uid,
         namespace=meta.namespace,

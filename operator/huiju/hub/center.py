@@ -84,6 +84,8 @@ class CenterRuntime:
     ) -> None:
         self.name = name
         self.spec = spec
+        self.spec_problem = ""
+        """Why the latest spec cannot be used; `spec` is then the one before."""
         self.identity = identity
         """UID of the kube-system namespace that was first met under this name, if any."""
         self.version = ""
@@ -191,6 +193,8 @@ class CenterRuntime:
             return self.standing.reason, self.standing.message
         if not self._opened:
             return Reason.CENTER_NOT_READY, "The hub has not yet read what the center holds."
+        if self.spec_problem:
+            return Reason.INVALID_SPEC, self.spec_problem
         if self.spec.cordoned:
             return Reason.CENTER_CORDONED, "The center is cordoned."
         return "", ""
@@ -232,12 +236,17 @@ class CenterRuntime:
 
     # --- life --------------------------------------------------------------------------------
 
+    def refuse_spec(self, problem: str) -> None:
+        """A new spec cannot be used: place nothing until it is corrected."""
+        self.spec_problem = problem
+        self._hub.callbacks.changed(self.name)
+
     def respec(self, spec: ComputeCenterSpec) -> bool:
         """Take a new spec; True if the connection must be made anew."""
         anew = spec.connection != self.spec.connection or spec.accelerators != (
             self.spec.accelerators
         )
-        self.spec = spec
+        self.spec, self.spec_problem = spec, ""
         if spec.connection.pull is not None and spec.connection.pull.approved != "Approved":
             # At once: nothing more is written into the mailbox of an agent that is not trusted.
             self._sensor = self._syncer = None

@@ -13,6 +13,8 @@ from huiju.hub.center import CenterRuntime
 from huiju.hub.clock import stamp
 
 Fields = dict[str, Any]
+Made = tuple[str, str, Reason, str]
+"""A condition's type, status, reason and message."""
 
 
 def conditions(
@@ -29,9 +31,13 @@ def conditions(
     ready = ("Ready", "True", Reason.READY, "The center takes jobs.")
     if worst is not None:
         ready = ("Ready", worst[1], worst[2], worst[3])
+    return _stamped([ready, *made], generation, before, now)
+
+
+def _stamped(made: list[Made], generation: int, before: list[Fields], now: float) -> list[Fields]:
     since = {c.get("type"): c for c in before}
     result = []
-    for type_, status, reason, message in [ready, *made]:
+    for type_, status, reason, message in made:
         old = since.get(type_) or {}
         flipped = old.get("status") != status
         result.append(
@@ -57,6 +63,15 @@ def _word(value: bool | None) -> str:
             return "Unknown"
 
 
+def refused(message: str, generation: int, before: Fields, now: float) -> Fields:
+    """The status of a center whose spec cannot be used, so that nothing else is known of it."""
+    made = [(type_, "False", Reason.INVALID_SPEC, message) for type_ in ("Ready", "Schedulable")]
+    return {
+        "observedGeneration": generation,
+        "conditions": _stamped(made, generation, before.get("conditions") or [], now),
+    }
+
+
 def _fresh(site: CenterRuntime) -> tuple[str, str, Reason, str]:
     if site.synced and not site.lost and site.standing.reachable:
         return "InventoryFresh", "True", Reason.INVENTORY_FRESH, "Nodes and pods are followed."
@@ -73,6 +88,8 @@ def _fresh(site: CenterRuntime) -> tuple[str, str, Reason, str]:
 def _schedulable(site: CenterRuntime, mass_orphans: str) -> tuple[str, str, Reason, str]:
     if mass_orphans:
         return "Schedulable", "False", Reason.MASS_ORPHANS, mass_orphans
+    if site.spec_problem:
+        return "Schedulable", "False", Reason.INVALID_SPEC, site.spec_problem
     if site.spec.cordoned:
         message = "Cordoned: no new job is placed here (kubectl huiju uncordon)."
         return "Schedulable", "False", Reason.CENTER_CORDONED, message

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from huiju.api.center import ComputeCenterSpec
 from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime, HubSide
-from huiju.hub.center_status import Fields, status_of
+from huiju.hub.center_status import Fields, refused, status_of
 from huiju.hub.clock import seconds
 from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
 from huiju.hub.sites import Sites
@@ -63,6 +64,8 @@ class Centers:
         self._events = events
         self._records: dict[str, Record] = {}
         self._dirty: set[str] = set()
+        self._refused: dict[str, tuple[int, str, Fields]] = {}
+        """Without a runtime, for their spec cannot be used: generation, problem, status."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -90,12 +93,13 @@ class Centers:
         try:
             spec = ComputeCenterSpec.model_validate(body.get("spec") or {})
         except ValidationError as error:
-            log.error("center refused", extra={"center": name, "error": _first_error(error)})
+            self._refuse(body, _first_error(error))
             return
         record = self._records.get(name)
         version = int(meta.get("resourceVersion") or 0)
         if record is not None and version < record.version:
             return  # a listing that a watch has overtaken
+        self._refused.pop(name, None)
         if record is not None and record.uid != meta["uid"]:
             self.remove(name)
             record = None
@@ -112,8 +116,25 @@ class Centers:
         ) == "true"
         self._dirty.add(name)
 
+    def _refuse(self, body: Mapping[str, Any], problem: str) -> None:
+        """A spec that the schema let through cannot be used: say so, and place nothing there.
+
+        A center that is known already goes on by its former spec, so that its jobs are followed.
+        """
+        meta = body["metadata"]
+        name, generation = str(meta["name"]), int(meta.get("generation") or 0)
+        log.error("center refused", extra={"center": name, "error": problem})
+        record = self._records.get(name)
+        if record is not None and record.uid == meta["uid"]:
+            record.generation = generation
+            record.runtime.refuse_spec(problem)
+        else:
+            self._refused[name] = (generation, problem, dict(body.get("status") or {}))
+        self._dirty.add(name)
+
     def remove(self, name: str) -> None:
         """A ComputeCenter was deleted; what runs there stays and is nobody's now."""
+        self._refused.pop(name, None)
         record = self._records.pop(name, None)
         if record is None:
             return
@@ -125,6 +146,7 @@ class Centers:
 
     def keep_only(self, names: set[str], version: int) -> None:
         """A full listing at `version`: drop what it does not name (a watch may miss deletions)."""
+        self._refused = {n: told for n, told in self._refused.items() if n in names}
         for name in set(self._records) - names:
             if self._records[name].version <= version:
                 self.remove(name)
@@ -153,14 +175,22 @@ class Centers:
     async def _write_statuses(self) -> None:
         dirty, self._dirty = self._dirty, set()
         for name in sorted(dirty):
-            record = self._records.get(name)
-            if record is None:
-                continue
             try:
-                await self._write(record)
+                await self._write_status(name)
             except (KubeError, TimeoutError) as error:
                 log.info("status not written", extra={"center": name, "error": str(error)})
                 self._dirty.add(name)
+
+    async def _write_status(self, name: str) -> None:
+        record = self._records.get(name)
+        if record is not None:
+            await self._write(record)
+        elif name in self._refused:
+            generation, problem, before = self._refused[name]
+            change = merge_patch(before, refused(problem, generation, before, time.time()))
+            if change:
+                with suppress(NotFound):
+                    await self._client.patch_status(COMPUTE_CENTERS, name, None, change)
 
     async def _write(self, record: Record) -> None:
         site = record.runtime

@@ -6,8 +6,14 @@ equal shapes are as a rule one object, which keeps many waiting jobs small.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import msgspec
+
 from huiju.api.durations import parse_duration
 from huiju.api.queue import ComputeQueueSpec
+from huiju.centers.jobview import ViewCarry
+from huiju.centers.render import needed_names
 from huiju.hub.clock import seconds
 from huiju.hub.objects import JobObject, PlacementStatus, one
 from huiju.scheduling.model import (
@@ -50,7 +56,16 @@ def shape_of(job: JobObject) -> JobShape:
         exclude_centers=tuple(sorted(wishes.exclude_centers)),
         namespace=job.metadata.namespace,
         images=pods.other_images,
+        brings=_brings(spec.carry if isinstance(spec.carry, str) else "", spec.workers > 1),
     )
+
+
+@lru_cache(maxsize=1024)
+def _brings(carry: str, gang: bool) -> tuple[str, ...]:
+    """Kinds of objects that go to the center with the workload."""
+    told = msgspec.json.decode(carry, type=ViewCarry) if carry else ViewCarry()
+    found = {resource.kind for resource, _ in needed_names(told, 1 + gang, "")}
+    return tuple(sorted(found))
 
 
 def job_of(job: JobObject) -> Job:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -478,17 +478,9 @@ def _same_rules(before: Center, after_: Center) -> bool:
     return _rules(before) == _rules(after_)
 
 
-def _rules(center: Center) -> tuple[object, ...]:
-    return (
-        center.region,
-        center.residency,
-        center.closed,
-        center.closed_message,
-        center.namespaces,
-        center.image_prefixes,
-        center.links,
-        center.hourly_price,
-    )
+def _rules(center: Center) -> Center:
+    """All but what is free: a field that comes to be is a rule until something else follows it."""
+    return replace(center, buckets=(), limits=())
 
 
 def total_free(states: Iterable[CenterState]) -> int:

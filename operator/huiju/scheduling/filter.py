@@ -80,7 +80,15 @@ def _owner(shape: JobShape, center: Center) -> tuple[str, str] | None:
         for image in shape.images:
             if not allowed_image(image, center):
                 return reasons.SHARING_POLICY, image_message(image, center)
+    for kind in shape.brings:
+        if center.kinds is not None and kind not in center.kinds:
+            return reasons.SHARING_POLICY, kind_message(kind)
     return None
+
+
+def kind_message(kind: str) -> str:
+    """The refusal of a kind of object in words."""
+    return f"the job brings a {kind}, which the owner does not let in (sharing.kinds)"
 
 
 def allowed_image(image: str, center: Center) -> bool:

@@ -145,6 +145,8 @@ class Center:
     namespaces: tuple[str, ...] = ("*",)
     """Patterns of hub namespaces that the owner lets in."""
     image_prefixes: tuple[str, ...] = ()
+    kinds: frozenset[str] | None = None
+    """Kinds of objects that jobs may bring beside their workload, None for all."""
     links: tuple[Link, ...] = ()
     hourly_price: tuple[float, ...] = ()
     """Price per PFLOPS-hour for each hour of the UTC day, or empty for free."""
@@ -212,6 +214,8 @@ class JobShape:
     images: tuple[str, ...] = ()
     """Images besides those of the alternatives."""
     data: tuple[DataNeed, ...] = ()
+    brings: tuple[str, ...] = ()
+    """Kinds of objects that the job needs in the center beside its workload."""
 
 
 @dataclass(frozen=True, slots=True)

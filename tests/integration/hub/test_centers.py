@@ -62,7 +62,7 @@ async def test_jobs_of_a_lost_center_are_unknown_and_stay_where_they_are(world: 
         assert done["epoch"] == 1
 
 
-async def test_a_credential_that_leads_to_another_cluster_is_refused(world: World) -> None:
+async def test_44_a_credential_that_leads_to_another_cluster_is_refused(world: World) -> None:
     async with running(world.hub):
         await world.until_center("north", lambda s: bool(s.get("identity")))
     # The Secret of north now holds the kubeconfig of west.
@@ -162,7 +162,7 @@ async def test_the_owners_pods_preempt_and_the_job_keeps_its_place(world: World)
         assert all(status.get("applicationFailures", 0) == 0 for status in counted)
 
 
-async def test_a_job_of_a_deleted_center_is_followed_again_or_given_up_but_never_moved(
+async def test_44_a_job_of_a_deleted_center_is_followed_again_or_given_up_but_never_moved(
     world: World,
 ) -> None:
     async with running(world.hub):

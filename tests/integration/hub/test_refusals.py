@@ -86,6 +86,49 @@ async def test_the_owner_says_what_the_federation_may_do(
         await world.until_phase("guest", "Succeeded")
 
 
+async def test_kinds_that_the_owner_does_not_let_in_stay_out(world: World) -> None:
+    await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"sharing": {"kinds": ["Secret"]}}})
+    async with running(world.hub):
+        await world.submit("pair", model="nvidia-h100-sxm", workers=2)
+        await world.until("pair", lambda s: "brings a Service" in s.get("message", ""), seconds=30)
+        await world.submit("alone", model="nvidia-h100-sxm")
+        await world.until_phase("alone", "Succeeded")
+        await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"sharing": None}})
+        await world.until_phase("pair", "Succeeded")
+
+
+async def until_ready(world: World, status: str) -> Fields:
+    """The Ready condition of the center once it has this status."""
+
+    def found(center: Fields) -> Fields:
+        return next((c for c in center.get("conditions") or () if c["type"] == "Ready"), {})
+
+    return found(await world.until_center("north", lambda c: found(c).get("status") == status))
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_center_with_a_spec_that_cannot_be_used_says_so(world: World, known: bool) -> None:
+    """The schema cannot know all time zones."""
+    wrong, right = ({"spec": {"timeZone": zone}} for zone in ("Asia/Shangai", "Asia/Shanghai"))
+    if not known:
+        await world.client.patch(COMPUTE_CENTERS, "north", wrong)
+    async with running(world.hub):
+        await world.submit("wait", model="nvidia-h100-sxm", suspend=True)
+        if known:
+            await until_ready(world, "True")
+            await world.client.patch(COMPUTE_CENTERS, "north", wrong)
+        said = await until_ready(world, "False")
+        assert said["reason"] == "InvalidSpec"
+        assert "spec.timeZone" in said["message"]
+        assert "Asia/Shangai" in said["message"]
+        await world.edit("wait", suspend=False)
+        status = await world.until("wait", lambda s: s.get("phase") == "Queued")
+        assert status.get("placement") is None
+        await world.client.patch(COMPUTE_CENTERS, "north", right)
+        await until_ready(world, "True")
+        await world.until_phase("wait", "Succeeded")
+
+
 async def test_a_cordoned_center_takes_nothing_new(world: World) -> None:
     await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"cordoned": True}})
     async with running(world.hub):

@@ -39,7 +39,7 @@ def test_what_a_server_can_serve_is_legal(model: str, per_worker: int, workers: 
         ("ascend-310p-vnpu-4c.3cpu", 2, 1, "use 1"),
     ],
 )
-def test_an_impossible_size_is_refused_with_the_legal_ones(
+def test_07_an_impossible_size_is_refused_with_the_legal_ones(
     model: str, per_worker: int, workers: int, named: str
 ) -> None:
     complaint = check_legal(model, per_worker, workers)

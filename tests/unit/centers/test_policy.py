@@ -119,9 +119,10 @@ def test_a_zone_off_by_half_an_hour_splits_the_hour() -> None:
     assert night("Asia/Kolkata")[18] == 2.0
 
 
-def test_an_unknown_zone_is_read_as_utc() -> None:
-    assert night("Nowhere/Atlantis") == night("UTC")
+def test_an_unknown_zone_is_refused_by_name() -> None:
     assert night("UTC")[:9] == (*[1.0] * 8, 3.0)
+    with pytest.raises(ValueError, match="there is no time zone 'Nowhere/Atlantis'"):
+        night("Nowhere/Atlantis")
 
 
 def test_the_first_window_that_covers_an_hour_holds() -> None:

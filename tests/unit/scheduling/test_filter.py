@@ -49,6 +49,7 @@ def refusal(one: Center, now: float = 10.0, **more: Any) -> Refusal:
         ({}, {"avoid": (Avoid("east", "NodeLost", 70.0),)}, "CenterAvoided", "60 s"),
         ({"namespaces": ("team-b", "x-*")}, {}, "SharingPolicy", "x-*"),
         ({"image_prefixes": ("hub/",)}, {"images": ("evil/x",)}, "SharingPolicy", "evil/x"),
+        ({"kinds": frozenset({"Secret"})}, {"brings": ("Service",)}, "SharingPolicy", "a Service"),
         ({}, {"model": "ascend-910b3"}, "NoSuchAccelerator", "only nvidia-h100"),
         ({"count": 0}, {}, "NoSuchAccelerator", "no accelerator"),
         ({}, {"units": 9}, "NoNodeFits", "largest free block 8"),
@@ -131,9 +132,25 @@ def test_an_avoided_center_comes_back() -> None:
     assert where(made.cycle(70.0).placed) == {"a": "east"}
 
 
-def test_a_center_whose_rules_change_is_asked_again() -> None:
-    one = center()
-    made = core([replace(one, closed="CenterCordoned")], [job("a")])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"closed": "CenterCordoned"},
+        {"namespaces": ("other",)},
+        {"image_prefixes": ("hub/",)},
+        {"kinds": frozenset[str]()},
+        {"region": "elsewhere"},
+        {"residency": frozenset[str]()},
+    ],
+)
+def test_a_center_whose_rules_change_is_asked_again(rule: dict[str, Any]) -> None:
+    one = center(region="here", residency=frozenset({"domestic"}))
+    wishes: dict[str, Any] = {
+        "regions": ("here",),
+        "residency": "domestic",
+        "images": ("i",),
+    }
+    made = core([replace(one, **rule)], [job("a", brings=("Secret",), **wishes)])
     assert not made.cycle(1.0).placed
     made.set_center(one)
     assert made.cycle(2.0).placed
