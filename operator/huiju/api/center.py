@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from huiju.api.markers import ATOMIC, SET, Column, KindInfo, Rule, by, cel_string
 from huiju.api.meta import (
@@ -44,17 +43,6 @@ ResourceName = Annotated[
 BroughtKind = Literal["ConfigMap", "Secret", "Service"]
 """What a job may bring beside its workload; every job of several workers brings a Service."""
 UnitKindName = Literal["device", "die", "partition", "share", "amount"]
-
-
-def _known_zone(name: str) -> str:
-    """The name, if the time zone database has it; the schema cannot know all zones."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"there is no time zone {name!r}: give an IANA name such as Asia/Shanghai or UTC"
-        ) from None
-    return name
 
 
 class SecretRef(ApiModel):
@@ -234,7 +222,6 @@ class ComputeCenterSpec(ApiModel):
             "must be an IANA time zone such as Asia/Shanghai or UTC",
             longest=64,
         ),
-        AfterValidator(_known_zone),
     ] = "Asia/Shanghai"
     """IANA name; tariff hours are local."""
     cordoned: Flag = False

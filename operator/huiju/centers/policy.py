@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from huiju.api.center import ComputeCenterSpec, Sharing
+from huiju.api.zones import time_zone
 from huiju.centers.answers import Inventory
 from huiju.centers.census import Census
 from huiju.scheduling.model import Center, Link, ShareLimit
@@ -107,10 +107,8 @@ def hourly_price(spec: ComputeCenterSpec, now: float) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _prices(
-    base: Fraction, windows: tuple[Window, ...], time_zone: str, day: int
-) -> tuple[float, ...]:
-    zone = ZoneInfo(time_zone)
+def _prices(base: Fraction, windows: tuple[Window, ...], name: str, day: int) -> tuple[float, ...]:
+    zone = time_zone(name)
 
     def price_at(quarter: int) -> Fraction:
         seconds = day * _DAY + quarter * 900

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--server", metavar="URL", help="address by which the other side reaches the API server")
     add("--region", metavar="NAME", help="region, such as south; needed for a new center")
     add("--residency", metavar="CLASS", action="append", default=[], help="may be given again")
-    add("--time-zone", metavar="NAME", help="such as Asia/Shanghai")
+    add("--time-zone", metavar="NAME", type=_zone, help="such as Asia/Shanghai")
     add("--max-share", metavar="PERCENT", type=int, help="most that federated jobs may hold")
     add(
         "--allow-namespace",
@@ -139,6 +139,16 @@ def _wishes(flags: argparse.Namespace) -> Any:
         max_share_percent=flags.max_share,
         namespaces=tuple(flags.allow_namespace),
     )
+
+
+def _zone(given: str) -> str:
+    from huiju.api.zones import time_zone
+
+    try:
+        time_zone(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return given
 
 
 def _identity(center: Api) -> str:

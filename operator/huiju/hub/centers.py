@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from huiju.api.center import ComputeCenterSpec
+from huiju.api.zones import time_zone
 from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime, HubSide
 from huiju.hub.center_status import Fields, refused, status_of
@@ -91,9 +92,9 @@ class Centers:
         meta = body["metadata"]
         name = str(meta["name"])
         try:
-            spec = ComputeCenterSpec.model_validate(body.get("spec") or {})
-        except ValidationError as error:
-            self._refuse(body, _first_error(error))
+            spec = _usable(body.get("spec") or {})
+        except ValueError as error:
+            self._refuse(body, str(error))
             return
         record = self._records.get(name)
         version = int(meta.get("resourceVersion") or 0)
@@ -219,6 +220,16 @@ async def _run_after(old: asyncio.Task[None] | None, runtime: CenterRuntime) -> 
     await runtime.run()
 
 
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _usable(fields: Fields) -> ComputeCenterSpec:
+    """The spec, or a ValueError that names the field."""
+    try:
+        spec = ComputeCenterSpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"spec.{where}: {first['msg']}") from None
+    try:
+        time_zone(spec.time_zone)
+    except ValueError as error:
+        raise ValueError(f"spec.timeZone: {error}") from None
+    return spec

@@ -52,6 +52,7 @@ def test_help_without_words(capsys: pytest.CaptureFixture[str]) -> None:
         ("logs", "x", "--tail", "many"),
         ("cancel",),
         ("join", "x"),
+        ("join", "x", "--region", "south", "--time-zone", "Asia/Shangai"),
         ("submit",),
         ("submit", *LEAST, "--timeout", "1h"),
         ("submit", *LEAST, "--dry-run", "--wait"),
