@@ -295,6 +295,7 @@ class CenterState:
         self.models += 1
         before = (self.resources, {name: offer.gflops for name, offer in self.index.items()})
         resources: dict[str, set[str]] = {}
+        kinds_before = {name: set(offer.kinds) for name, offer in self.index.items()}
         for offer in self.index.values():
             offer.kinds = {}
         for block in self.blocks.values():
@@ -307,6 +308,8 @@ class CenterState:
                 del self.index[model, resource]
                 self._market.touch(model, self.center.name, grown=True)
                 continue
+            if offer.kinds.keys() != kinds_before[model, resource]:
+                self._touch(offer, grown=True)
             offer.gflops = max(kind.accelerators[model, resource].gflops for kind in offer.kinds)
             offer.mixed = any(len(kind.models) > 1 for kind in offer.kinds)
         self.resources = {model: tuple(sorted(names)) for model, names in resources.items()}
@@ -369,7 +372,9 @@ class CenterState:
             limit, held = self.limits[model]
             self.limits[model] = (limit, held + units)
             for name in self.resources[model]:
-                self._touch(self.index[model, name], grown=False)
+                # No more fits than before, but who was refused for want of nodes may be refused
+                # for the limit now.
+                self._touch(self.index[model, name], grown=True)
         self.version += 1
         self.capacity += 1
         return [Assignment(node, workers) for node in taken]
@@ -427,17 +432,22 @@ class CenterState:
         self._touch_kinds(kinds)
         self.version += 1
 
-    def release_holds(self) -> None:
-        """End all holds."""
-        if not self.holds:
-            return
-        self.holds = []
+    def release_holds(self, job: str | None = None) -> bool:
+        """End all holds, or those of one job; returns whether others may have more room now."""
+        ended = {id(hold) for hold in self.holds if job is None or hold.job == job}
+        if not ended:
+            return False
+        self.holds = [hold for hold in self.holds if id(hold) not in ended]
         kinds: set[NodeKind] = set()
-        for block in [b for b in self.blocks.values() if b.hold is not None]:
-            kinds.add(block.kind)
-            self._move(block, tuple(block.nodes), block.free, block.devices, None)
+        room = False
+        for block in list(self.blocks.values()):
+            if block.hold is not None and id(block.hold) in ended:
+                kinds.add(block.kind)
+                room = room or any(block.free.get(name) for _, name in block.kind.accelerators)
+                self._move(block, tuple(block.nodes), block.free, block.devices, None)
         self._touch_kinds(kinds, kinds)
         self.version += 1
+        return room
 
 
 def _key(

@@ -70,8 +70,11 @@ class Cycle:
             self._turn(leaf)
             branch.settle()
         self._tell_backing()
-        world.changed = False
-        world.wakes_at = min(self._wakes, self.heads.wakes)
+        # What a hold kept beyond what its job took goes to whose turn is next: in another pass.
+        uids = [place.job.uid for place in self.placed]
+        left = [world.release(uid) for uid in uids if self.heads.holds_for(uid)]
+        world.changed = any(left) and bool(world.lines)
+        world.wakes_at = self.now if world.changed else min(self._wakes, self.heads.wakes)
         self.waiting.sort(key=_uid)
         return Outcome(tuple(self.placed), tuple(self.waiting), tuple(self.heads.preempted))
 

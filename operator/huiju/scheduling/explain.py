@@ -49,11 +49,11 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     share = world.tree.share(job.queue) or Share(Queue(job.queue))
     cycle = Cycle(world, scorer, now)
     trace = cycle.trace(found, share, job.uid)
-    if fault is not None:
-        return Explanation(ahead + 1, ahead, *fault, trace)
     if job.not_before > now:
         message = f"waits {job.not_before - now:.0f} s before its next attempt"
         return Explanation(ahead + 1, ahead, reasons.BACKING_OFF, message, trace, job.not_before)
+    if fault is not None:
+        return Explanation(ahead + 1, ahead, *fault, trace)
     reason, message = _reason(world, cycle, found, share, place, trace)
     if trace.candidates and reason != reasons.QUEUED:
         # There is room, and a limit holds the job back: nobody knows for how long.

@@ -127,6 +127,12 @@ class World:
             state.release_holds()
         self.holding.clear()
 
+    def release(self, uid: str) -> bool:
+        """A job needs its hold no longer; returns whether that may leave room to others."""
+        room = [state.release_holds(uid) for state in self.holding.values()]
+        self.holding = {name: state for name, state in self.holding.items() if state.holds}
+        return any(room)
+
     def gflops(self, model: str) -> int:
         """Normalized compute of one unit of a model, 0 where no center has it."""
         known = self._gflops.get(model)
