@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from helm.values import Center, Hub, Values, camel
 from huiju.api import crd
-from huiju.centers import agentrole
+from huiju.centers import admission, agentrole
 from huiju.centers import role as center_role
 from huiju.centers.role import RoleRule
 from huiju.hub import role as hub_role
@@ -159,7 +159,54 @@ def _people_role(role: PeopleRole) -> str:
 def center_account() -> str:
     """The account in a center, exactly as `kubectl huiju join` makes it."""
     binding = center_role.cluster_role_binding(_NAMESPACE)
-    return _documents(center_role.service_account(_NAMESPACE), center_role.cluster_role(), binding)
+    made = _documents(center_role.service_account(_NAMESPACE), center_role.cluster_role(), binding)
+    return _only_if(".Values.push.enabled", made)
+
+
+def agent_account() -> str:
+    """The agent's account in its center."""
+    name, work = agentrole.ACCOUNT, agentrole.WORK_ROLE
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": _NAMESPACE},
+        "automountServiceAccountToken": False,
+    }
+    always = _documents(
+        account,
+        _role("ClusterRole", name, agentrole.CENTER_LOOKING),
+        _binding("ClusterRoleBinding", name, "ClusterRole", name, account=name),
+        _role("Role", name, agentrole.CENTER_OWN, _NAMESPACE),
+        _binding("RoleBinding", name, "Role", name, _NAMESPACE, account=name),
+        _role("ClusterRole", work, agentrole.CENTER_WORKING),
+    )
+    everywhere = _documents(_binding("ClusterRoleBinding", work, "ClusterRole", work, account=name))
+    there = (
+        _documents(
+            _binding("RoleBinding", work, "ClusterRole", work, "{{ $namespace }}", account=name)
+        )
+        .replace("{{ .Release", "{{ $.Release")
+        .replace('"huiju.labels" .', '"huiju.labels" $')
+    )
+    body, everywhere, there = (text.partition("\n")[2] for text in (always, everywhere, there))
+    choice = (
+        "{{- if .Values.agent.clusterWide }}\n---\n" + everywhere + "{{- else }}\n"
+        "{{- range $namespace := .Values.policy.centerNamespaces }}\n---\n" + there + "{{- end }}\n"
+        "{{- end }}\n"
+    )
+    return _only_if(".Values.agent.enabled", f"# {BY}\n{body}{choice}")
+
+
+def center_admission() -> str:
+    """What a center's API servers refuse hub and agent, where they serve such policies."""
+    made = _documents(*admission.objects("{{.Release.Namespace}}"))
+    served = 'semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version'
+    return _only_if(f"and .Values.admissionPolicy.enabled ({served})", made)
+
+
+def _only_if(condition: str, made: str) -> str:
+    head, _, body = made.partition("\n")
+    return f"{head}\n{{{{- if {condition} }}}}\n{body}{{{{- end }}}}\n"
 
 
 def _role(
@@ -180,18 +227,24 @@ def _role(
 
 
 def _binding(
-    kind: str, name: str, role_kind: str, role: str, namespace: str | None = None
+    kind: str,
+    name: str,
+    role_kind: str,
+    role: str,
+    namespace: str | None = None,
+    *,
+    account: str = hub_role.ACCOUNT,
 ) -> dict[str, Any]:
     meta: dict[str, Any] = {"name": name}
     if namespace:
         meta["namespace"] = namespace
-    account = {"kind": "ServiceAccount", "name": hub_role.ACCOUNT, "namespace": _NAMESPACE}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": _NAMESPACE}
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": kind,
         "metadata": meta | {"labels": _LABELS},
         "roleRef": {"apiGroup": _RBAC, "kind": role_kind, "name": role},
-        "subjects": [account],
+        "subjects": [subject],
     }
 
 
@@ -258,8 +311,14 @@ def _agent_tables() -> Iterator[str]:
     yield from _table((*agentrole.HUB_WIDE, agentrole.own_center("CENTER")))
     yield f"## The account `{agentrole.BOOTSTRAP}` of a short-lived token, in the mailbox\n"
     yield from _table(agentrole.BOOTSTRAP_RULES)
-    yield "## The agent's account in its center\n"
-    yield from _table(agentrole.CENTER)
+    yield "## The agent's account in its whole center\n"
+    yield from _table(agentrole.CENTER_LOOKING)
+    yield "## The agent's account where it works in its center\n"
+    yield (
+        f"ClusterRole `{agentrole.WORK_ROLE}`, bound in the whole center; with `agent.clusterWide:"
+        " false` only in the namespaces of `policy.centerNamespaces`.\n"
+    )
+    yield from _table(agentrole.CENTER_WORKING)
     yield "## The agent's account in its center, in its own namespace\n"
     yield from _table(agentrole.CENTER_OWN)
 
@@ -298,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (hub / "templates" / "crds", dict(crd_templates()), "*"),
         (hub / "templates", {"roles.yaml": hub_roles(), "people.yaml": people_roles()}, ""),
         (center / "templates", {"account.yaml": center_account()}, ""),
+        (center / "templates", {"agent-account.yaml": agent_account()}, ""),
+        (center / "templates", {"admission.yaml": center_admission()}, ""),
         (ROOT / "docs" / "reference", {"permissions.md": permissions()}, ""),
     ):
         wrong |= crd.settle_files(folder, made, write=write, pattern=pattern)

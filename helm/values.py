@@ -69,7 +69,7 @@ class Resources(Values):
 
 
 class Log(Values):
-    """What the hub prints."""
+    """What the program prints."""
 
     format: Literal["text", "json"] = Field("json", description="One line of text, or JSON.")
     level: Literal["debug", "info", "warning"] = Field("info", description="Least level.")
@@ -192,8 +192,108 @@ class TokenSecret(Values):
     )
 
 
+class Push(Values):
+    """How the hub reaches the center, where it does."""
+
+    enabled: bool = Field(
+        True, description="Make the account `huiju-hub`; off where only an agent connects the two."
+    )
+
+
+class Agent(Values):
+    """The agent of a pull center."""
+
+    enabled: bool = Field(False, description="Run it.")
+    center: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?)?$",
+        description="Name of the ComputeCenter on the hub; needed.",
+    )
+    bootstrap_secret: str = Field(
+        "huiju-agent-bootstrap",
+        min_length=1,
+        description="Secret whose key `kubeconfig` is what `kubectl huiju join --pull` wrote; of no"
+        " use any more once the agent has its own credential.",
+    )
+    replicas: int = Field(2, ge=1, le=3, description="Agents; one works, the others wait.")
+    cluster_wide: bool = Field(
+        True,
+        description="It may make namespaces and work in them; off: only in those of"
+        " `policy.centerNamespaces`, by RoleBindings.",
+    )
+    health_port: Port = Field(8082, description="Port of health pages and metrics.")
+
+
+class AgentResources(Values):
+    """What the agent asks for and may take."""
+
+    requests: Amounts = Field(Amounts(cpu="50m", memory="128Mi"), description="Asked for.")
+    limits: Amounts = Field(Amounts(memory="1Gi"), description="At most.")
+
+
+class Policy(Values):
+    """What you let the federation do; kept by the agent and by your own API servers."""
+
+    namespaces: list[str] = Field(
+        [], description="Namespaces of the hub whose jobs are let in; `*` matches, empty is all."
+    )
+    center_namespaces: list[str] = Field(
+        [], description="Namespaces of yours where jobs may run, besides those made for them."
+    )
+    kinds: list[Literal["Job", "Service", "ConfigMap", "Secret"]] = Field(
+        [], description="What may be made; empty is all four."
+    )
+    service_accounts: list[str] = Field(
+        ["default"], description="Accounts that pods may run as; empty is all."
+    )
+    image_prefixes: list[str] = Field(
+        [], description="What image names begin with, as your registry has them; empty is all."
+    )
+    priority_classes: list[str] = Field(
+        ["huiju-federated"],
+        description="PriorityClasses of federated pods, as `sharing.priorityClassName` names one;"
+        " empty is all.",
+    )
+    host_paths: list[str] = Field(
+        [], description="Folders of nodes that pods may mount, such as a driver's; empty is none."
+    )
+    max_share_percent: int = Field(
+        100, ge=0, le=100, description="Of each extended resource, held by the federation."
+    )
+    max_units: dict[str, int] = Field(
+        {}, description="At most so many units by extended resource, `nvidia.com/gpu: 16`."
+    )
+
+
+class AdmissionPolicy(Values):
+    """The same, by your API servers."""
+
+    enabled: bool = Field(
+        True,
+        description="Make ValidatingAdmissionPolicies against the accounts of hub and agent, where"
+        " Kubernetes serves them (1.30 and later). They concern nobody else.",
+    )
+
+
+class AgentPeers(Values):
+    """Who may speak with the agent."""
+
+    enabled: bool = Field(True, description="Make a NetworkPolicy for the agent's pods.")
+    api_ports: list[Port] = Field([443, 6443], description="Ports of the API servers it reaches.")
+
+
 class Center(Values):
     """Values of the chart `huiju-center`."""
 
     priority_class: Priority = Field(Priority(), description="Rank of federated pods.")
-    token_secret: TokenSecret = Field(TokenSecret(), description="Credential of the account.")
+    policy: Policy = Field(Policy(), description="What the federation may do here.")
+    admission_policy: AdmissionPolicy = Field(AdmissionPolicy(), description="By your API servers.")
+    push: Push = Field(Push(), description="An account for a hub that reaches the center.")
+    token_secret: TokenSecret = Field(TokenSecret(), description="Credential of that account.")
+    agent: Agent = Field(Agent(), description="An agent that reaches the hub.")
+    image: Image = Field(Image(), description="The image of the agent.")
+    resources: AgentResources = Field(AgentResources(), description="Resources of an agent.")
+    log: Log = Field(Log(), description="Logging of the agent.")
+    network_policy: AgentPeers = Field(AgentPeers(), description="NetworkPolicy of the agent.")
+    node_selector: Labels = Field({}, description="Nodes that agents may run on.")
+    tolerations: list[Free] = Field([], description="Taints that agents stand.")

@@ -7,3 +7,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: huiju
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
+
+{{/* Labels by which the agent's pods are found; they never change. */}}
+{{- define "huiju.agent" -}}
+app.kubernetes.io/name: huiju-center
+app.kubernetes.io/component: agent
+{{- end }}
+
+{{/* The full name of the image. */}}
+{{- define "huiju.image" -}}
+{{- with .Values.image -}}
+{{- $name := ternary .repository (printf "%s/%s" (trimSuffix "/" .registry) .repository) (empty .registry) -}}
+{{- if .digest -}}
+{{- printf "%s@%s" $name .digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -8,6 +8,8 @@ only; before its approval an agent can do nothing but ask and renew its credenti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from huiju.centers.role import RULES, RoleRule
@@ -134,8 +136,31 @@ HUB_IN_MAILBOX: Final = (
 )
 """Of the hub's account, in each mailbox."""
 
-CENTER: Final = tuple(rule for rule in RULES if rule.resources != ("pods/log",))
-"""Of the agent's account in the whole center: what a push center gives the hub, less the logs."""
+_LOOKS: Final = frozenset({"get", "list", "watch"})
+
+
+def _looking() -> Iterator[RoleRule]:
+    """What senses and follows; a Secret is read only where the agent also writes."""
+    for rule in RULES:
+        if "secrets" not in rule.resources and rule.resources != ("pods/log",):
+            yield replace(rule, verbs=tuple(verb for verb in rule.verbs if verb in _LOOKS))
+
+
+def _working() -> Iterator[RoleRule]:
+    """What makes, stops and removes workloads and what they need."""
+    for rule in RULES:
+        if "secrets" in rule.resources:
+            yield rule
+        elif not _LOOKS.issuperset(rule.verbs):
+            yield replace(rule, verbs=tuple(verb for verb in rule.verbs if verb not in _LOOKS))
+
+
+CENTER_LOOKING: Final = tuple(_looking())
+"""Of the agent's account in the whole center."""
+
+WORK_ROLE: Final = "huiju-agent-work"
+CENTER_WORKING: Final = tuple(_working())
+"""Of the agent's account in the whole center, or only where its owner binds it."""
 
 CENTER_OWN: Final = (
     RoleRule(_LEASES, ("leases",), ("create",), "Makes the Lease under which one agent works."),

@@ -14,7 +14,12 @@ from lab.programs import find_programs
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHARTS: Final = ROOT / "helm"
-PROFILES: Final = {"hub-dev": "huiju", "hub-ha": "huiju", "center-push": "huiju-center"}
+PROFILES: Final = {
+    "hub-dev": "huiju",
+    "hub-ha": "huiju",
+    "center-push": "huiju-center",
+    "center-pull": "huiju-center",
+}
 """Profile and the chart that it is for."""
 SYSTEM: Final = "huiju-system"
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from huiju.centers import role
+from huiju.agent.policy import Policy, parse
+from huiju.centers import admission, agentrole, role
 from huiju.cli.ensure import difference
 from huiju.cli.joining import account_steps
 from huiju.kube.client import Client
@@ -30,13 +31,24 @@ from tests.integration.charts.program import (
 
 pytestmark = pytest.mark.lab
 GOLDEN = ROOT / "tests" / "golden"
-PLURALS = {
+ADMISSION = {
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
+PLURALS = ADMISSION | {
     "NetworkPolicy": "networkpolicies",
     "PriorityClass": "priorityclasses",
     "CustomResourceDefinition": "customresourcedefinitions",
 }
 OPERATORS = "monitoring.coreos.com/v1"
 """Kinds of the Prometheus operator, which no cluster of the lab serves: judged by golden files."""
+
+
+OWNERS_WORD = {
+    ("ConfigMap", agentrole.POLICY),
+    *((kind, name) for name in (admission.NAME, admission.OWNERS_NAME) for kind in ADMISSION),
+}
+"""What the chart adds to an account: what the center's owner allows it."""
 
 
 @pytest.fixture
@@ -74,6 +86,8 @@ async def test_lint(helm: Helm) -> None:
         ("huiju", "log.level=loud", "at '/log/level'"),
         ("huiju", "networkPolicy.apiPorts={70000}", "at '/networkPolicy/apiPorts/0'"),
         ("huiju-center", "priorityClass.value=high", "at '/priorityClass/value'"),
+        ("huiju-center", "policy.kinds={DaemonSet}", "at '/policy/kinds/0'"),
+        ("huiju-center", "agent.enabled=true", "agent.center: name the ComputeCenter"),
     ],
 )
 async def test_a_wrong_value_is_refused_by_name(
@@ -110,7 +124,7 @@ async def test_the_chart_makes_the_account_that_join_makes(helm: Helm) -> None:
             continue  # Helm's --create-namespace
         found = made.pop((step.res.kind, step.name))
         assert difference(step.body, found) == {}, step
-    assert not made
+    assert set(made) == OWNERS_WORD
     assert role.PRIORITY_CLASS == "huiju-federated"
 
 
@@ -147,9 +161,9 @@ async def test_an_api_server_takes_every_object(helm: Helm, server: Client, prof
     assert taken >= 5
 
 
-@pytest.mark.parametrize("profile", ["hub-dev", "hub-ha"])
+@pytest.mark.parametrize(("profile", "pods"), [("hub-dev", 2), ("hub-ha", 2), ("center-pull", 1)])
 async def test_restricted_pod_security_takes_the_pods(
-    helm: Helm, server: Client, profile: str
+    helm: Helm, server: Client, profile: str, pods: int
 ) -> None:
     found = 0
     for body in objects(await helm.render(profile)):
@@ -163,7 +177,7 @@ async def test_restricted_pod_security_takes_the_pods(
         with pytest.raises(Forbidden):  # else nothing here is enforced
             await server.create(PODS, weaker, SYSTEM, dry_run=True)
         found += 1
-    assert found == 2
+    assert found == pods
 
 
 def _resource(body: dict[str, Any]) -> Resource:
@@ -190,6 +204,31 @@ def _unbound(body: dict[str, Any]) -> dict[str, Any]:
     left_out = ("serviceAccountName", "priorityClassName")
     spec = {key: value for key, value in body["spec"].items() if key not in left_out}
     return body | {"spec": spec | {"automountServiceAccountToken": False}}
+
+
+async def test_the_owners_policy_is_what_the_agent_reads(helm: Helm) -> None:
+    made = objects(await helm.render("center-pull"))
+    (found,) = (b for b in made if b["kind"] == "ConfigMap")
+    assert parse(found["data"]) == Policy(
+        namespaces=("team-*",),
+        service_accounts=("default",),
+        image_prefixes=("registry.guiyang.example/",),
+        priority_classes=("huiju-federated",),
+        host_paths=("/usr/local/Ascend/driver",),
+        max_share_percent=50,
+        max_units=(("huawei.com/Ascend910", 64),),
+    )
+
+
+async def test_an_agent_can_be_kept_to_namespaces_by_rights_alone(helm: Helm) -> None:
+    words = ("--set", "agent.clusterWide=false,policy.centerNamespaces={a,b}")
+    made = objects(await helm.render("center-pull", *words))
+    bound = {
+        (b["kind"], b["metadata"].get("namespace"))
+        for b in made
+        if b["kind"].endswith("Binding") and b.get("roleRef", {}).get("name") == "huiju-agent-work"
+    }
+    assert bound == {("RoleBinding", "a"), ("RoleBinding", "b")}
 
 
 async def test_the_page_of_values_is_whole(helm: Helm) -> None:

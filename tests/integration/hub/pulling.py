@@ -117,7 +117,7 @@ async def center_account(world: World) -> Credentials:
     client = world.center_clients[CENTER]
     await _system_namespace(client)
     await say_policy(client, joining.SYSTEM)
-    role = _role(CLUSTER_ROLES, None, agentrole.CENTER)
+    role = _role(CLUSTER_ROLES, None, (*agentrole.CENTER_LOOKING, *agentrole.CENTER_WORKING))
     text = await joining.account(client, world.centers[CENTER], agentrole.ACCOUNT, role)
     await client.apply(PRIORITY_CLASSES, priority_class(), manager="test", force=True)
     own = _role(ROLES, joining.SYSTEM, agentrole.CENTER_OWN)

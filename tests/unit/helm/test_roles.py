@@ -10,11 +10,22 @@ import yaml
 from helm.generate import CHARTS, crd_templates, permissions, schema, values_yaml
 from helm.values import Values
 from huiju.api.crd import KINDS
+from huiju.centers import agentrole
 from huiju.centers.role import RULES, RoleRule
 from huiju.hub import role
 from huiju.web.endpoint import Address, endpoint_slice
 
-EVERYTHING = (*role.CLUSTER, *role.OWN, *role.CARRY, *RULES)
+EVERYTHING = (
+    *role.CLUSTER,
+    *role.OWN,
+    *role.CARRY,
+    *RULES,
+    *agentrole.HUB_IN_MAILBOX,
+    *agentrole.MAILBOX,
+    *agentrole.HUB_WIDE,
+    *agentrole.CENTER_LOOKING,
+    *agentrole.CENTER_WORKING,
+)
 
 
 @pytest.mark.parametrize("rule", EVERYTHING, ids=lambda r: f"{r.group}/{','.join(r.resources)}")
@@ -27,6 +38,25 @@ def test_the_least(rule: RoleRule) -> None:
     if rule.names:
         assert not {"list", "watch", "create"} & set(rule.verbs), "names do not bound these"
     assert rule.why in permissions()
+
+
+def test_an_agents_rights_by_name_bind() -> None:
+    """Lists and watches are bound by a name where the caller selects by it, as the agent does."""
+    named = (
+        *agentrole.BOOTSTRAP_RULES,
+        *agentrole.ASKING,
+        *agentrole.CENTER_OWN,
+        agentrole.own_center("north"),
+    )
+    for rule in named:
+        assert rule.why.endswith(".")
+        assert "*" not in (rule.group, *rule.resources, *rule.verbs)
+        if "create" in rule.verbs and rule.names:
+            assert rule.resources == ("serviceaccounts/token",), "only a path names what it makes"
+        if "secrets" in rule.resources:
+            assert not {"list", "watch"} & set(rule.verbs)
+    looking = {verb for rule in agentrole.CENTER_LOOKING for verb in rule.verbs}
+    assert looking == {"get", "list", "watch"}
 
 
 def test_no_secret_outside_the_own_namespace() -> None:
