@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -240,8 +241,12 @@ class Hub:
                 await asyncio.sleep(2)
 
     async def _queue_statuses(self) -> None:
+        until = time.monotonic() + self.settings.center_lost_after
         while True:
             await asyncio.sleep(self.settings.center_status_interval)
+            if time.monotonic() < until and not all(s.synced or s.lost for s in self.sites):
+                continue  # the queues would seem to hold nothing in centers not read yet
+            until = 0.0
             try:
                 counts = self.population.counts()
                 standings = {each.queue: each for each in self.core.standings()}

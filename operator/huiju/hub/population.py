@@ -1,16 +1,19 @@
 """Which jobs wait, which hold accelerators: the scheduler's core and the ledgers kept in step.
 
 Decides nothing; to the scheduler a job is waiting, placed, or absent, never two of these.
-Invariant: a placed job's units are reserved in its center's ledger until its pods are bound, and
-given back when its placement ends.
+Invariants: a placed job's units are reserved in its center's ledger until its pods are bound, and
+given back when its placement ends; they count for its queue at all times, also while its center
+cannot be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from huiju.centers.catalogue.data import catalogue
 from huiju.centers.inventory import Reservation
+from huiju.hub.center import CenterRuntime
 from huiju.hub.intake import job_of, placed_of, planned, worker_request
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.sites import Sites
@@ -132,6 +135,7 @@ class Population:
         for job in jobs:
             placement = job.status.placement
             if placement is not None and placement.center == center and not finished(job.status):
+                self._reprice(job, placement)
                 self._hold(job, placement)
 
     def counts(self) -> dict[str, QueueCount]:
@@ -170,8 +174,7 @@ class Population:
         site = self._sites.holding(placement)
         if site is None:
             return
-        per_unit = site.gflops_per_unit(placement.model, placement.resource)
-        placed = placed_of(job, per_unit)
+        placed = placed_of(job, _gflops_of(site, placement))
         if placed is None:
             return
         request = worker_request(job, placement.alternative, placement.resource)
@@ -182,6 +185,17 @@ class Population:
         site.reserve(kept)
         self._core.set_placed(placed)
 
+    def _reprice(self, job: JobObject, placement: PlacementStatus) -> None:
+        """The center's nodes are known by now: what the job holds may be another amount."""
+        held, site = self._holding.get(job.metadata.uid), self._sites.holding(placement)
+        if held is None or site is None or held.epoch != placement.epoch:
+            return
+        placed = placed_of(job, _gflops_of(site, placement))
+        if placed is not None and placed.gflops != held.gflops:
+            self._holding[job.metadata.uid] = replace(held, gflops=placed.gflops)
+            self._core.set_placed(placed)
+            self._wake()
+
     def _release(self, uid: str) -> None:
         held = self._holding.pop(uid, None)
         if held is None:
@@ -191,3 +205,10 @@ class Population:
         if site is not None:
             site.release(uid, held.epoch)
         self._wake()
+
+
+def _gflops_of(site: CenterRuntime, placement: PlacementStatus) -> int:
+    """Normalized compute of one unit, by the catalogue as long as the center has not told."""
+    told = site.gflops_per_unit(placement.model, placement.resource)
+    row = catalogue().models.get(placement.model)
+    return told or (row.gflops if row is not None else 0)

@@ -129,6 +129,21 @@ async def test_queues_share_by_weight_borrow_what_is_idle_and_give_it_back(world
         await until_queue(world, "light", running=1)
 
 
+async def test_a_hub_that_starts_anew_does_not_show_a_queue_as_empty(world: World) -> None:
+    async with opened(world):
+        await world.submit("first", model=H100, fate=LONG)
+        await world.until_phase("first", "Running")
+        await until_queue(world, "research", running=1, usage=NODE)
+    seen: set[int] = set()
+    async with running(world.hub):
+        await world.submit("second", model=H100, fate=LONG)
+        async with asyncio.timeout(20):
+            while 2 * NODE not in seen:
+                queue = await world.client.get(COMPUTE_QUEUES, "research")
+                seen.add(queue["status"]["usage"])
+    assert seen <= {NODE, 2 * NODE}
+
+
 async def test_two_gangs_of_which_only_one_fits_never_hold_half_each(world: World) -> None:
     for name in ("one", "two"):
         await world.submit(name, model=H100, workers=2, fate={"run_for": "2s"})

@@ -167,6 +167,34 @@ def trees(draw: st.DrawFn) -> tuple[list[Queue], dict[str, int]]:
 
 @settings(max_examples=80, deadline=None)
 @given(trees(), st.integers(1, 5))
+def test_on_every_level_as_much_is_borrowed_as_is_lent(
+    tree: tuple[list[Queue], dict[str, int]], nodes: int
+) -> None:
+    queues, counts = tree
+    room = 8 * nodes
+    held: dict[str, int] = {}
+    for name, count in counts.items():
+        held[name] = min(count, room)
+        room -= held[name]
+    found = standings(hold(core([], (), queues), nodes, **held))
+    below: dict[str, list[Standing]] = {}
+    for queue in queues:
+        below.setdefault(queue.parent, []).append(found[queue.name])
+    for parent, group in below.items():
+        own = held.get(parent, 0) * CARD
+        borrowed = sum(each.borrowed for each in group)
+        lent = sum(each.lent for each in group)
+        # Jobs of the parent itself may borrow too, and crumbs are lost in dividing.
+        assert borrowed - len(group) <= lent <= borrowed + own + len(group)
+        for each in group:
+            assert 0 <= each.borrowed <= max(0, each.usage - each.guarantee)
+            assert 0 <= each.lent <= max(0, each.guarantee - each.usage)
+    lacking = sum(max(0, each.guarantee - each.usage) for each in below[""])
+    assert sum(each.lent for each in below[""]) <= max(0, lacking - room * CARD)
+
+
+@settings(max_examples=80, deadline=None)
+@given(trees(), st.integers(1, 5))
 def test_what_falls_to_queues_is_what_a_cycle_gives_them(
     tree: tuple[list[Queue], dict[str, int]], size: int
 ) -> None:
