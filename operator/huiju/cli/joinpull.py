@@ -128,7 +128,7 @@ Give the file to the owner of the cluster, who installs the agent:
   kubectl create namespace huiju-system
   kubectl -n huiju-system create secret generic huiju-agent-bootstrap --from-file=kubeconfig={file}
   helm install huiju-center helm/huiju-center -n huiju-system \\
-    --set agent.enabled=true --set agent.center={center}
+    --set agent.enabled=true --set agent.center={center} --set push.enabled=false
 """
     )
     if not session.flags.approve:
