@@ -211,6 +211,26 @@ def test_suspend_stops_waits_and_lets_go() -> None:
     assert resumed.queued
 
 
+def test_a_moved_job_stops_counts_nothing_and_goes_elsewhere() -> None:
+    moving = job(placed(3), moveFromEpoch=3)
+    plan = decide(moving, OK, observed(State.RUNNING, epoch=3), NOW, SETTINGS)
+    assert (plan.action, plan.reason) == (Action.STOP, Reason.MOVED)
+    ended = observed(State.SUSPENDED, reason=Reason.MOVED, epoch=3)
+    status = decide(moving, OK, ended, NOW, SETTINGS).status
+    assert (status.phase, status.reason, status.placement) == ("Queued", "Moved", None)
+    assert (status.application_failures, status.placement_failures) == (0, 0)
+    assert not status.retry_at
+    assert [a.center for a in status.avoid] == ["south"]
+
+
+@pytest.mark.parametrize("told", [0, 2, 4])
+def test_only_the_epoch_that_was_named_is_moved(told: int) -> None:
+    staying = job(placed(3), moveFromEpoch=told)
+    assert (
+        decide(staying, OK, observed(State.RUNNING, epoch=3), NOW, SETTINGS).action is Action.NONE
+    )
+
+
 def test_cancel_ends_the_job_whether_it_waits_or_runs() -> None:
     waiting = decide(job(cancel=True), OK, Seen(), NOW, SETTINGS)
     assert waiting.status.phase == "Cancelled"

@@ -347,6 +347,9 @@ class CrossRegionJobSpec(ApiModel):
     """Time for all pods to be bound to nodes before another center is tried."""
     ttl_after_finished: Duration = "24h"
     """How long a finished job's workload and object stay; less than 1h counts as 1h."""
+    move_from_epoch: Annotated[Int, Field(ge=0)] = 0
+    """The epoch whose placement the job is to leave: it is stopped with its grace period and placed
+    in another center; other epochs stay. `kubectl huiju move` and `drain` set it."""
     suspend: Flag = False
     """Stops the job and gives its accelerators back; resume by false."""
     cancel: Annotated[Flag, _LATCHED] = False

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     EVICTED = "Evicted"
     PREEMPTED_BY_OWNER = "PreemptedByOwner"
     PREEMPTED = "Preempted"
+    MOVED = "Moved"
     WORKLOAD_GONE = "WorkloadGone"
     # Centers
     READY = "Ready"
@@ -195,7 +196,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Change `spec.placement.centers` or `spec.placement.excludeCenters`.",
         ),
         Reason.CENTER_AVOIDED: Description(
-            "The center failed this job lately and is not tried again for a while.",
+            "The center failed this job lately, or the job was moved away from there.",
             "Cure what `status.avoid` names; the center is tried again at the time given there.",
         ),
         Reason.SHARING_LIMIT: Description(
@@ -292,6 +293,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "The job was stopped for a queue that is owed its guarantee.",
             "Nothing needs to be done; it is queued again. Save checkpoints so that little"
             " work is lost.",
+        ),
+        Reason.MOVED: Description(
+            "Someone moved the job away from its center; its place in the queue is kept.",
+            "Nothing to do: it starts in another center, or in this one when ten minutes are over.",
         ),
         Reason.WORKLOAD_GONE: Description(
             "The workload was removed in the center, not by Huiju.",

@@ -29,9 +29,13 @@ _NOUNS: Final = {
     "cancel": "jobs",
     "suspend": "jobs",
     "resume": "jobs",
+    "move": "jobs",
     "centers": "centers",
     "cordon": "centers",
     "uncordon": "centers",
+    "drain": "centers",
+    "approve": "centers",
+    "revoke": "centers",
     "queues": "queues",
 }
 _VALUES: Final = {

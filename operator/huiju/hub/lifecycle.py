@@ -171,6 +171,9 @@ def _alive(
     unwanted = _unwanted(job)
     if unwanted is not None:
         return Plan(status, Action.STOP, *unwanted)
+    if job.spec.move_from_epoch == placement.epoch:
+        message = f"Moved away from {placement.center}."
+        return Plan(status, Action.STOP, Reason.MOVED, message)
     if observed.failure is not None:
         reason = observed.reason or Reason.EVICTED
         return Plan(status, Action.STOP, reason, observed.message)
@@ -266,6 +269,8 @@ def _requeue(
     if reason is Reason.PREEMPTED:
         # Nothing failed: it waits at its old place, without back-off, and nothing is counted.
         return Plan(transitions.vacated(status, reason, message, now))
+    if reason is Reason.MOVED:
+        return Plan(transitions.moved(status, message, now, settings))
     failure = kind_of(reason)
     return Plan(transitions.attempt_failed(status, failure, reason, message, now, settings))
 

@@ -92,6 +92,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
     preemptible: bool = True
     scheduling_deadline: str = "5m"
     ttl_after_finished: str = "24h"
+    move_from_epoch: int = 0
     suspend: bool = False
     cancel: bool = False
     launch: msgspec.Raw = NOTHING

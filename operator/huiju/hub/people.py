@@ -72,6 +72,12 @@ PEOPLE: Final = (
                 "Declare, cordon and remove centers; declare queues.",
             ),
             RoleRule(
+                _HUIJU,
+                ("crossregionjobs",),
+                (*_READ, "patch"),
+                "Find the jobs of a center, and tell them to leave it: `drain`.",
+            ),
+            RoleRule(
                 _VIEW,
                 ("computecenters/cordon",),
                 ("get",),

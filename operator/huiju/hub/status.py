@@ -34,6 +34,7 @@ ACCEPTED, PLACED, RUNNING, COMPLETE, FAILED = (
     "Failed",
 )
 HISTORY = 10
+_MOST_AVOIDED = 16
 
 
 def condition(
@@ -230,7 +231,6 @@ def attempt_failed(
     settings: HubSettings,
 ) -> JobStatus:
     """One attempt ended badly: count it, back off, avoid the center where that may help."""
-    center = status.placement.center if status.placement else ""
     base = vacated(status, reason, message, now)
     match failure:
         case Failure.APPLICATION:
@@ -240,15 +240,12 @@ def attempt_failed(
                 retry_at=stamp(now + _backoff(base.application_failures, settings)),
             )
         case Failure.PLACEMENT:
-            gone = tuple(a for a in base.avoid if seconds(a.until) > now and a.center != center)
-            avoided = AvoidedCenter(
-                center=center, reason=reason, until=stamp(now + settings.avoid_seconds)
-            )
             # The next center may be tried at once: it is another one that failed.
+            center = status.placement.center if status.placement else ""
             return replace(
                 base,
                 placement_failures=base.placement_failures + 1,
-                avoid=(avoided, *gone)[:16],
+                avoid=_avoiding(base, center, reason, now, settings),
             )
         case Failure.INFRASTRUCTURE:
             return replace(
@@ -262,16 +259,30 @@ def turned_away(
     status: JobStatus, center: str, reason: Reason, message: str, now: float, settings: HubSettings
 ) -> JobStatus:
     """A center would not take the job at all, so no placement was ever made there."""
-    gone = tuple(a for a in status.avoid if seconds(a.until) > now and a.center != center)
-    avoided = AvoidedCenter(center=center, reason=reason, until=stamp(now + settings.avoid_seconds))
     return replace(
         status,
         phase="Queued",
         reason=reason,
         message=f"{center}: {message}",
         placement_failures=status.placement_failures + 1,
-        avoid=(avoided, *gone)[:16],
+        avoid=_avoiding(status, center, reason, now, settings),
     )
+
+
+def moved(status: JobStatus, message: str, now: float, settings: HubSettings) -> JobStatus:
+    """The job left its center because it was told to: nothing is counted, and it goes elsewhere."""
+    center = status.placement.center if status.placement else ""
+    base = vacated(status, Reason.MOVED, message, now)
+    return replace(base, avoid=_avoiding(base, center, Reason.MOVED, now, settings))
+
+
+def _avoiding(
+    status: JobStatus, center: str, reason: Reason, now: float, settings: HubSettings
+) -> tuple[AvoidedCenter, ...]:
+    """The centers to avoid, with one more."""
+    until = stamp(now + settings.avoid_seconds)
+    others = (a for a in status.avoid if seconds(a.until) > now and a.center != center)
+    return (AvoidedCenter(center=center, reason=reason, until=until), *others)[:_MOST_AVOIDED]
 
 
 def _backoff(failures: int, settings: HubSettings) -> float:

@@ -64,7 +64,7 @@ def _avoided(avoid: tuple[Avoid, ...], name: str, now: float) -> tuple[str, str]
             left = entry.until - now
             return (
                 reasons.CENTER_AVOIDED,
-                f"failed this job ({entry.reason}), avoided for {left:.0f} s more",
+                f"avoided by this job for {left:.0f} s more ({entry.reason})",
             )
     return None
 
