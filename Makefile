@@ -121,7 +121,7 @@ bench-cycle: $(STAMP) ## The scheduling core at scale: cold and steady cycle, me
 
 .PHONY: cover
 cover: $(STAMP) ## Branch coverage of the scheduling core by its pure tests (at least 95 %)
-	$(BIN)/python -m pytest tests/unit/scheduling tests/property/test_scheduling.py -q \
+	$(BIN)/python -m pytest tests/unit/scheduling tests/property/test_scheduling*.py -q \
 	  --cov=huiju.scheduling --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 .PHONY: lock
