@@ -298,6 +298,45 @@ async def test_queues_and_check(cli: Cli, admin: Client) -> None:
             await admin.delete(COMPUTE_QUEUES, name)
 
 
+async def test_the_queue_log_and_the_hubs_centers_are_simulated(
+    cli: Cli, admin: Client, tmp_path: Path
+) -> None:
+    spec = {"connection": {"pull": {}}, "region": "south"}
+    body = KIND_OF_CENTER | {"metadata": {"name": "simulated"}, "spec": spec}
+    await admin.create(COMPUTE_CENTERS, body)
+    await joining.queue(admin, "simulated", homeCenter="simulated")
+    try:
+        model = {"model": "ascend-910b3", "resource": "huawei.com/Ascend910", "unit": "device"}
+        told = {
+            "accelerators": [model | {"allocatable": 24, "normalizedCompute": 7512}],
+            "buckets": [
+                {"model": "ascend-910b3", "nodes": 2, "units": 8, "free": 8},
+                {"model": "ascend-910b3", "nodes": 1, "units": 8, "free": 0},
+            ],
+        }
+        await admin.patch_status(COMPUTE_CENTERS, "simulated", None, told)
+        wish = JOB["spec"] | {"queue": "simulated", "expectedRuntime": "1h"}
+        await admin.create(CROSS_REGION_JOBS, JOB | {"spec": wish}, cli.namespace)
+        log = tmp_path / "log.csv"
+        log.write_text((await cli("jobs", "-o", "csv")).out)
+        page = tmp_path / "page.html"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "huiju", "simulate", str(log), "--from-hub",
+            f"--kubeconfig={cli.kubeconfig}", "-o", "json", "--html", str(page),
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+        found = json.loads(out)
+        told_of = [(c["name"], c["nodes"], c["tflops"]) for c in found["centers"]]
+        assert told_of == [("simulated", 3, 313)]
+        assert found["policies"]["huiju"]["completion"]["mean"] == 3600
+        assert "<svg" in page.read_text()
+    finally:
+        await admin.delete(COMPUTE_CENTERS, "simulated")
+        await admin.delete(COMPUTE_QUEUES, "simulated")
+
+
 async def test_why_falls_back_to_the_status(cli: Cli, admin: Client) -> None:
     await admin.create(CROSS_REGION_JOBS, JOB, cli.namespace)
     await status(admin, cli.namespace, "pretrain", phase="Queued", reason="NoNodeFits")

@@ -12,6 +12,8 @@ from huiju.simulation.plots import (
     Axis,
     Point,
     bars,
+    counted,
+    counts,
     durations,
     linear,
     lines,
@@ -131,9 +133,12 @@ def _use(reports: Mapping[str, Report], what: str) -> str:
 
 
 def _waiting(reports: Mapping[str, Report]) -> str:
-    series = {name: _points(one, one.course.waiting) for name, one in reports.items()}
-    high = max((b for points in series.values() for _, b in points), default=1.0)
-    return lines("Waiting jobs over time", series, _days(reports), linear("jobs", max(high, 1.0)))
+    series = {
+        name: [(at, counted(count)) for at, count in _points(one, one.course.waiting)]
+        for name, one in reports.items()
+    }
+    high = max((max(one.course.waiting, default=0.0) for one in reports.values()), default=1.0)
+    return lines("Waiting jobs over time", series, _days(reports), counts("jobs", high))
 
 
 def _points(one: Report, levels: Sequence[float]) -> list[Point]:

@@ -87,6 +87,21 @@ def durations(title: str, longest: float) -> Axis:
     return Axis(title, 0.0, high, [tick for tick in ticks if tick[0] <= high])
 
 
+COUNTS: Ticks = tuple((10**power, f"{10**power:,}") for power in range(8))
+
+
+def counted(amount: float) -> float:
+    """Counts on a scale where few and very many are both seen."""
+    return math.log10(1 + max(0.0, amount))
+
+
+def counts(title: str, most: float) -> Axis:
+    """Squeezed counts from 0 to at least `most`."""
+    ticks = [(0.0, "0"), *((counted(at), text) for at, text in COUNTS)]
+    high = next((at for at, _ in ticks if at >= counted(most) and at), counted(most))
+    return Axis(title, 0.0, high, [tick for tick in ticks if tick[0] <= high])
+
+
 def lines(label: str, series: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> str:
     """A line for each series."""
     parts = [_frame(x, y)]
