@@ -28,6 +28,8 @@ class Found:
     gflops: int
     broken: float
     """Sum over the touched nodes of the share of their units that stays free."""
+    share: float
+    """Of the free units of the model there, held ones included, the share that it takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -318,7 +320,9 @@ class Fitter:
             gflops += nodes * taken * accelerator.gflops
             total = max(1, block.kind.allocatable.get(want.resource, 1))
             broken += nodes * (block.free[want.resource] - taken) / total
-        return Found(plan, gflops, broken)
+        units = want.per_worker * self.shape.workers
+        free = sum(b.free.get(want.resource, 0) * len(b.nodes) for b in offer.blocks.values())
+        return Found(plan, gflops, broken, units / max(units, free))
 
     def _plan(self, want: Want, offer: Offer, holds: Holds) -> Plan | None:
         """The nodes that the gang takes, on nodes that nobody holds or under these holds."""

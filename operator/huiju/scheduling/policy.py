@@ -11,8 +11,11 @@ class Policy:
 
     priority_step: float = 86_400.0
     """One point of priority outweighs so long a wait, so that no job starves by priority."""
-    away: float = 30.0
-    """What running away from the queue's home center costs."""
+    away: float = 60.0
+    """What running away from the queue's home center costs: no less than breaking open a node.
+
+    As much again by the share that the job takes of what is free there, for those at home there.
+    """
     fragmentation: float = 60.0
     """What it costs to break open a whole empty node."""
     per_money: float = 1.0

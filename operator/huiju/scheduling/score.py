@@ -128,8 +128,15 @@ class Scorer:
         """The option with its terms, for people."""
         where = (option.center, option.alternative)
         total, terms = self.base(wish, *where, option.gflops, now)
-        broken = self._policy.fragmentation * option.found.broken
-        return Candidate(*where, (0.0, *terms, broken), total + broken)
+        broken, crowding = self._here(option, wish)
+        told = (0.0, *terms[:-1], terms[-1] + crowding, broken)
+        return Candidate(*where, told, total + broken + crowding)
+
+    def _here(self, option: Option, wish: Wish) -> tuple[float, float]:
+        """What breaking open nodes costs, and what a guest costs those who are at home there."""
+        policy, found = self._policy, option.found
+        guest = bool(wish.home) and option.center != wish.home
+        return policy.fragmentation * found.broken, policy.away * found.share if guest else 0.0
 
     def later(
         self, wish: Wish, center: str, alternative: int, gflops: int, wait: float, now: float
@@ -142,5 +149,4 @@ class Scorer:
         """Sorts options, best first."""
         center, alternative = option.center, option.alternative
         total, _ = self.base(wish, center, alternative, option.gflops, now)
-        score = total + self._policy.fragmentation * option.found.broken
-        return (score, center != wish.home, center, alternative)
+        return (total + sum(self._here(option, wish)), center != wish.home, center, alternative)

@@ -1,11 +1,13 @@
-"""What ended jobs tell of those to come: the mean run time by home and size.
+"""What ended jobs tell of those to come: the median run time by home and size.
 
-Decides expectations only; true durations of jobs that have not ended are never looked at. Means
-are rounded to two digits, so that jobs alike stay alike to the scheduler.
+Decides expectations only; true durations of jobs that have not ended are never looked at. The
+median and not the mean, which a few very long jobs move so far that it fits none. Expectations are
+rounded to two digits, so that jobs alike stay alike to the scheduler.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,22 +15,21 @@ if TYPE_CHECKING:
 
 
 class Learner:
-    """Running means."""
+    """The durations of ended jobs, sorted."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, int], tuple[int, float]] = {}
+        self._seen: dict[tuple[str, int], list[float]] = {}
 
     def ended(self, one: SimJob) -> None:
         """A job has ended; its duration is now known."""
-        count, total = self._seen.get(_key(one), (0, 0.0))
-        self._seen[_key(one)] = (count + 1, total + one.duration)
+        insort(self._seen.setdefault(_key(one), []), one.duration)
 
     def expected(self, one: SimJob) -> float | None:
         """Seconds that a job is expected to run, None before any like it has ended."""
         known = self._seen.get(_key(one))
         if known is None:
             return None
-        return max(1.0, float(f"{known[1] / known[0]:.2g}"))
+        return max(1.0, float(f"{known[len(known) // 2]:.2g}"))
 
 
 def _key(one: SimJob) -> tuple[str, int]:

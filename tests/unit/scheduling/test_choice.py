@@ -164,6 +164,23 @@ def test_home_comes_first_when_all_else_is_equal() -> None:
     assert where(made.cycle(1.0).placed) == {"a": "west"}
 
 
+def test_nobody_leaves_home_to_spare_a_node_and_guests_go_where_most_is_free() -> None:
+    broken = center("west", buckets=(bucket(["w"], taken=7),))
+    queues = [Queue("q", home_center="east")]
+    at_home = core([center("east", 1), broken], [job("a", 1)], queues)
+    assert where(at_home.cycle(1.0).placed) == {"a": "east"}
+    full = center("east", buckets=(bucket(["e"], taken=8),))
+    away = core([full, center("north", 1), center("south", 9)], [job("a", 8)], queues)
+    assert where(away.cycle(1.0).placed) == {"a": "south"}
+    told = core([full, center("north", 1), center("south", 9)], [job("a", 8)], queues)
+    explained = told.explain("a", 1.0)
+    assert explained is not None
+    assert [(c.center, round(c.score - 3600, 3)) for c in explained.trace.candidates] == [
+        ("south", 66.667),
+        ("north", 120.0),
+    ]
+
+
 def test_a_broken_node_draws_small_jobs() -> None:
     two = [center("east", 1), center("west", buckets=(bucket(["w"], taken=6),))]
     assert where(core(two, [job("a", 2)]).cycle(1.0).placed) == {"a": "west"}
