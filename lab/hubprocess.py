@@ -28,19 +28,26 @@ class HubFailed(Exception):
 
 
 class HubProcess:
-    """`huiju hub` on this machine."""
+    """`huiju hub` on this machine; or another program of Huiju's, by `words`."""
 
     def __init__(
-        self, kubeconfig: Path, log: Path, port: int, arguments: Sequence[str] = ()
+        self,
+        kubeconfig: Path,
+        log: Path,
+        port: int,
+        arguments: Sequence[str] = (),
+        *,
+        words: Sequence[str] = ("hub", "--kubeconfig"),
     ) -> None:
+        program, flag = words
         self.log = log
         self.port = port
         self._command = [
             sys.executable,
             "-m",
             "huiju",
-            "hub",
-            f"--kubeconfig={kubeconfig}",
+            program,
+            f"{flag}={kubeconfig}",
             f"--health-port={port}",
             *arguments,
         ]

@@ -42,6 +42,14 @@ def test_what_was_written_is_seen_before_the_watch_tells_of_it() -> None:
     assert mailbox.held_epoch(UID) == 1
 
 
+def test_an_epoch_beyond_belief_is_not_believed() -> None:
+    client = Client(Credentials("https://nowhere.invalid"), name="hub")
+    mailbox = Mailbox(client, "north", "hub", lambda: None, lambda _: None)
+    lie = {"epoch": 999_999_999, "state": "running"}
+    mailbox.note(body(7, {"epoch": 1}, attempts=[lie]))
+    assert mailbox.held_epoch(UID) == 1
+
+
 def test_of_older_attempts_none_may_run_and_not_all_are_kept() -> None:
     old = [{"epoch": epoch, "desired": "Run"} for epoch in range(1, MOST_ATTEMPTS + 3)]
     kept = outdated(None, old)

@@ -134,6 +134,8 @@ class Owner:
         tallies = self._census().tallies
         for resource, each in units.items():
             of_it = [tally for (_, name), tally in tallies.items() if name == resource]
+            if not of_it:
+                continue  # no accelerator of this center, a network card perhaps: not shared out
             most = policy.most_of(resource, sum(tally.allocatable for tally in of_it))
             held = sum(tally.federated for tally in of_it) + self._coming(resource, bundle)
             if held + workers * each > most:

@@ -312,7 +312,16 @@ class CenterRuntime:
             self._hub.callbacks.changed(self.name)
 
     async def _watch_agent(self, mailbox: Mailbox) -> None:
-        await mailbox.synced.wait()
+        while not mailbox.synced.is_set():
+            if mailbox.failure is not None:
+                self._stand(
+                    None,
+                    Reason.CENTER_UNREACHABLE,
+                    f"The mailbox cannot be read: {mailbox.failure};"
+                    f" `kubectl huiju join {self.name} --pull` makes it, with the hub's rights.",
+                )
+                self._judge_loss()
+            await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
         while True:
             silent = boottime() - mailbox.heard_at if mailbox.heard_at is not None else None
             if silent is None or silent > self._hub.settings.center_lost_after:

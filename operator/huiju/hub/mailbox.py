@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -35,6 +35,7 @@ from huiju.centers.syncer import Held
 from huiju.hub.wishes import Wishes
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
+from huiju.kube.errors import KubeError
 from huiju.kube.informer import Informer, older
 from huiju.kube.resources import (
     CENTER_INVENTORIES,
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 
 
 Fields = dict[str, Any]
+MOST_EPOCH: Final = 1_000_000
+"""No job is placed so often: a center that says so would use up the epochs of others' jobs."""
 
 
 class Presence(msgspec.Struct, gc=False):
@@ -111,6 +114,12 @@ class Mailbox:
                 await informer.synced.wait()
             self.synced.set()
             self._on_change()
+
+    @property
+    def failure(self) -> KubeError | None:
+        """Why the mailbox cannot be read, if it cannot."""
+        informers = (self._works, self._shards, self._leases)
+        return next((i.failure for i in informers if i.failure is not None), None)
 
     # --- what the agent says -----------------------------------------------------------------
 
@@ -207,7 +216,7 @@ class Mailbox:
     @staticmethod
     def _add(found: dict[int, Observation], uid: str, report: Report) -> None:
         seen = observation_of(uid, report)
-        if seen is not None:
+        if seen is not None and seen.epoch <= MOST_EPOCH:
             found[seen.epoch] = seen
 
     def _shows(self, uid: str, epoch: int) -> bool:

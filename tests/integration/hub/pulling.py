@@ -50,7 +50,7 @@ async def become_pull(world: World) -> None:
     """Put the world's NVIDIA center behind a mailbox."""
     await world.client.delete(COMPUTE_CENTERS, CENTER)
     await joining.namespace(world.client, mailbox_of(CENTER))
-    await _system_namespace(world.center_clients[CENTER])
+    await system_namespace(world.center_clients[CENTER])
     await say_policy(world.center_clients[CENTER], joining.SYSTEM)
     body: dict[str, Any] = {
         "apiVersion": COMPUTE_CENTERS.api_version,
@@ -61,7 +61,7 @@ async def become_pull(world: World) -> None:
     await world.client.create(COMPUTE_CENTERS, body)
 
 
-async def _system_namespace(client: Client) -> None:
+async def system_namespace(client: Client) -> None:
     """Huiju's own namespace; the one of an earlier module may still be on its way out."""
     async with asyncio.timeout(30):
         while True:
@@ -115,7 +115,7 @@ async def agent(
 async def center_account(world: World) -> Credentials:
     """The account that an agent has in its center, with the rights of the chart and no others."""
     client = world.center_clients[CENTER]
-    await _system_namespace(client)
+    await system_namespace(client)
     await say_policy(client, joining.SYSTEM)
     role = _role(CLUSTER_ROLES, None, (*agentrole.CENTER_LOOKING, *agentrole.CENTER_WORKING))
     text = await joining.account(client, world.centers[CENTER], agentrole.ACCOUNT, role)

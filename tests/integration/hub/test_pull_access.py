@@ -13,9 +13,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from huiju.centers import agentrole
 from huiju.centers.agentrole import BOOTSTRAP, CREDENTIAL
 from huiju.centers.bundle import Bundle
 from huiju.centers.mailbox import mailbox_of
+from huiju.cli.joining import kubeconfig_text
 from huiju.hub.mailbox import Mailbox
 from huiju.kube.client import Client, EventKind
 from huiju.kube.errors import Forbidden, NotFound, Unauthorized
@@ -33,13 +35,16 @@ from huiju.kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from lab import joining
+from lab import joining, ports
+from lab.hubprocess import HubProcess
+from tests.integration.charts.program import CHARTS, Helm
 from tests.integration.hub.harness import World, running
 from tests.integration.hub.pulling import (
     CENTER,
     MODEL,
     empty_mailbox,
     own_agent,
+    system_namespace,
     until_empty,
     until_some,
 )
@@ -286,3 +291,51 @@ async def test_the_hub_writes_into_a_mailbox_with_the_rights_that_joining_gives_
         await until_empty(fresh.client, SECRETS, SPACE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_program_works_with_the_rights_and_under_the_policy_of_the_chart(
+    fresh: World, tmp_path: Path
+) -> None:
+    file = await join(fresh, tmp_path, "--approve")
+    cluster, center = fresh.centers[CENTER], fresh.center_clients[CENTER]
+    await system_namespace(center)
+    helm = Helm(tmp_path)
+    values = ("agent.enabled=true", f"agent.center={CENTER}", "push.enabled=false")
+    where = ("huiju-center", "-n", joining.SYSTEM)
+    await helm(
+        # Other tests have made some of it under other names of managers.
+        *(
+            "install",
+            "--take-ownership",
+            "--force-conflicts",
+            *where[:1],
+            str(CHARTS / "huiju-center"),
+            *where[1:],
+        ),
+        *("--set", ",".join(values)),
+        kubeconfig=cluster.kubeconfig,
+    )
+    path = SERVICE_ACCOUNTS.path(joining.SYSTEM, agentrole.ACCOUNT, "token")
+    answer = await center.raw("POST", path, body=b'{"spec": {}}')
+    token = msgspec.json.decode(answer)["status"]["token"]
+    account = tmp_path / "account.kubeconfig"
+    account.write_text(kubeconfig_text("center", cluster.credentials(), None, token))
+    (health,) = ports.reserve(1, tmp_path)
+    program = HubProcess(
+        account,
+        tmp_path / "agent.log",
+        health,
+        [f"--center={CENTER}", f"--bootstrap-kubeconfig={file}"],
+        words=("agent", "--center-kubeconfig"),
+    )
+    try:
+        async with running(fresh.hub), program:
+            sharing = {"priorityClassName": "huiju-federated"}
+            await fresh.edit_center(CENTER, sharing=sharing)
+            await fresh.submit("by-chart", model=MODEL)
+            await fresh.until_phase("by-chart", "Succeeded")
+        log = program.tail(1000)
+        assert "orbidden" not in log
+        assert "eyJ" not in log, "no token is logged"
+    finally:
+        await helm("uninstall", *where, kubeconfig=cluster.kubeconfig)
