@@ -275,7 +275,8 @@ async def test_watching_prints_rows_on_change(cli: Cli, admin: Client) -> None:
 
 
 async def test_queues_and_check(cli: Cli, admin: Client) -> None:
-    for name, spec in (("cli-root", {"ceiling": 900}), ("cli-a", {"parent": "cli-root"})):
+    child = {"parent": "cli-root", "guarantee": 950}
+    for name, spec in (("cli-root", {"ceiling": 900}), ("cli-a", child)):
         body = {
             "apiVersion": COMPUTE_QUEUES.api_version,
             "kind": COMPUTE_QUEUES.kind,
@@ -293,6 +294,7 @@ async def test_queues_and_check(cli: Cli, admin: Client) -> None:
         assert "no hub is at work" in checked.out
         assert "Huiju's kinds are installed" in checked.out
         assert "queues for namespace" in checked.out
+        assert "queues below cli-root are guaranteed 950 TFLOPS together" in checked.out
     finally:
         for name in ("cli-a", "cli-root"):
             await admin.delete(COMPUTE_QUEUES, name)

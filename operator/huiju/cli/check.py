@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from huiju.cli.failures import ERROR, OK, explain
 from huiju.cli.session import Session
@@ -107,7 +107,7 @@ def _all(session: Session) -> Iterator[Finding]:
     yield _hub(session)
     yield _view(session)
     yield from _centers(session)
-    yield _queues(session)
+    yield from _queues(session)
 
 
 def _patiently(session: Session, look: Callable[[Session], Finding]) -> Finding:
@@ -239,15 +239,27 @@ def _centers(session: Session) -> Iterator[Finding]:
             yield fault(f"center {name} was never looked at", "is a hub at work?")
 
 
-def _queues(session: Session) -> Finding:
+def _queues(session: Session) -> Iterator[Finding]:
+    from huiju.cli.guarantees import faults, remarks
     from huiju.kube.errors import Forbidden
-    from huiju.kube.resources import COMPUTE_QUEUES
+    from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES
 
-    namespace = session.namespace
     try:
         queues, _ = session.api.list(COMPUTE_QUEUES)
     except Forbidden:
-        return remark("queues are not yours to see", "ask which queue to use")
+        yield remark("queues are not yours to see", "ask which queue to use")
+        return
+    yield _open_here(session.namespace, queues)
+    try:
+        centers, _ = session.api.list(COMPUTE_CENTERS)
+    except Forbidden:
+        yield from (remark(*found) for found in remarks(queues, None))
+    else:
+        yield from (remark(*found) for found in remarks(queues, centers))
+    yield from (fault(*found) for found in faults(queues))
+
+
+def _open_here(namespace: str, queues: list[dict[str, Any]]) -> Finding:
     open_here = [
         q["metadata"]["name"]
         for q in queues
