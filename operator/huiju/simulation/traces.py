@@ -170,13 +170,18 @@ def _job(
         line.text("user"),
         line.text("vc"),
         line.text("status"),
-        tuple(name.strip() for name in line.text("model").split("|") if name.strip()),
+        _models(line.text("model")),
         int(line.number_of("priority", -1e9)) if priority else 0,
     )
     why = fits(job) if fits is not None else ""
     if why:
         raise line.error("gpus", f"is {gpus}, {why}")
     return job
+
+
+def _models(text: str) -> tuple[str, ...]:
+    """Each of the models once, best first."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split("|") if name.strip()))
 
 
 def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Line | TraceError]:

@@ -55,6 +55,11 @@ def test_faults_are_named(tmp_path: Path, text: str, complaint: str) -> None:
     assert str(caught.value).startswith(f"{path}{complaint}")
 
 
+def test_a_model_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "submit_s,duration_s,gpus,cluster,model\n0,1,1,a,x| y |x|\n")
+    assert read_jobs(path)[0].models == ("x", "y")
+
+
 def test_a_file_that_is_not_there_or_not_a_trace(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="No such file"):
         read_jobs(tmp_path / "none.csv")
