@@ -34,8 +34,8 @@ _LOG: Final = """\
 of submission: times in seconds since the epoch, amounts in units as nodes advertise them. Jobs that
 went by their `ttlAfterFinished` are no longer there; to keep a log, ask more often than that. The
 columns `submit_s`, `duration_s`, `gpus`, `cluster`, `user`, `vc` and `status` are those of a trace,
-so that `huiju simulate` reads the log as it is; of a job with no `duration_s` or no `cluster` it
-can say nothing.
+so that [`huiju simulate`](simulate.md) reads the log as it is; of a job with no `duration_s` or no
+`cluster` it can say nothing.
 """
 
 
