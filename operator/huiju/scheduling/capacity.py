@@ -168,13 +168,15 @@ class CenterState:
     """A center's capacity as the cycle sees it."""
 
     __slots__ = (
-        "_market", "blocks", "capacity", "center", "free_gflops", "holds", "index", "limits",
-        "models", "policy", "resources", "version", "wares", "where",
+        "_market", "_shapes", "blocks", "capacity", "center", "free_gflops", "holds", "index",
+        "limits", "models", "policy", "resources", "version", "wares", "where",
     )  # fmt: skip
 
     def __init__(self, center: Center, market: Market) -> None:
         self.center = center
         self._market = market
+        self._shapes: dict[int, tuple[NodeShape, NodeKind]] = {}
+        """Shapes of the latest view by identity, which they keep alive."""
         self.blocks: dict[_Key, Block] = {}
         self.where: dict[str, Block] = {}
         """The block that a node is in."""
@@ -226,7 +228,7 @@ class CenterState:
             self.policy += 1
             self._market.touch(ANY, center.name, grown=True)
         limited = self._limit(center)
-        moved = self._follow(_blocks_of(center.buckets))
+        moved = self._follow(self._wanted(center.buckets))
         if ruled or limited or moved:
             self.version += 1
             self.capacity += 1
@@ -246,11 +248,28 @@ class CenterState:
                 self._touch(offer, grown=True)
         return True
 
+    def _wanted(self, buckets: Iterable[Bucket]) -> dict[_Key, Block]:
+        """The blocks of these buckets; one that is as it was is the very block that there is."""
+        found: dict[_Key, Block] = {}
+        shapes, self._shapes = self._shapes, {}
+        for bucket in buckets:
+            shape = bucket.shape
+            # Equal shapes are mostly one object; to find it takes less than to hash a shape.
+            known = shapes.get(id(shape))
+            kind = known[1] if known is not None else NodeKind.of(shape)
+            self._shapes[id(shape)] = (shape, kind)
+            key = (kind.serial, bucket.free, bucket.free_devices, 0)
+            other, before = found.get(key), self.blocks.get(key)
+            nodes = sorted(bucket.nodes if other is None else [*other.nodes, *bucket.nodes])
+            same = before is not None and before.nodes == nodes
+            found[key] = before if same and before is not None else _block(key, kind, nodes)
+        return found
+
     def _follow(self, wanted: dict[_Key, Block]) -> bool:
         """Make the blocks those that are wanted, and note which offers changed or grew."""
         known = self.blocks
-        old = [k for k, b in known.items() if k not in wanted or wanted[k].nodes != b.nodes]
-        new = [k for k, b in wanted.items() if k not in known or known[k].nodes != b.nodes]
+        old = [key for key, block in known.items() if wanted.get(key) is not block]
+        new = [key for key, block in wanted.items() if known.get(key) is not block]
         if not old and not new:
             return False
         came_from = {n: key for key in old for n in _besides(known[key], wanted.get(key))}
@@ -454,19 +473,6 @@ def _key(
     kind: NodeKind, free: dict[str, int], devices: tuple[int, ...] | None, hold: Hold | None
 ) -> _Key:
     return (kind.serial, vector(free), devices, 0 if hold is None else id(hold))
-
-
-def _blocks_of(buckets: Iterable[Bucket]) -> dict[_Key, Block]:
-    found: dict[_Key, Block] = {}
-    for bucket in buckets:
-        kind = NodeKind.of(bucket.shape)
-        key = (kind.serial, bucket.free, bucket.free_devices, 0)
-        block = found.get(key)
-        if block is None:
-            found[key] = _block(key, kind, sorted(bucket.nodes))
-        else:
-            block.nodes = sorted([*block.nodes, *bucket.nodes])
-    return found
 
 
 def _besides(block: Block, other: Block | None) -> list[str]:

@@ -184,6 +184,8 @@ class Cycle:
         world, fitter = self.world, found.key.fitter
         fitter.refresh(world.centers, world.market, self.now)
         options = [option for each in fitter.options.values() for option in each]
+        if self.heads.keeps_out(uid, self._end(found.key)):
+            return options
         for name, state in world.holding.items():
             holds = self.holds(state, found, uid)
             if holds:

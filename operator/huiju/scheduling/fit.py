@@ -69,8 +69,8 @@ class _Case:
     state: CenterState
     policy: int
     wares: int
-    never: Words | None
-    """Refusals whatever is free, None if there are none."""
+    rule: Refusal | None
+    """Why it takes the shape on no nodes at all."""
     tries: tuple[_Try, ...]
 
     def stands(self, state: CenterState) -> bool:
@@ -106,7 +106,6 @@ class Fitter:
         """Answers on nodes under holds, and the center's version that they speak of."""
         self._told: dict[str, tuple[CenterState, int, tuple[Refusal, ...]]] = {}
         """Refusals in full, and the center's version that they speak of."""
-        self._rules: dict[str, tuple[CenterState, int, Refusal | None]] = {}
         self._cases: dict[str, _Case] = {}
         self._most: dict[tuple[str, int, str], tuple[CenterState, int, int]] = {}
         self._wants: dict[tuple[int, str], Want] = {}
@@ -154,7 +153,6 @@ class Fitter:
             self.counts[word] -= 1
         self._under = {k: v for k, v in self._under.items() if k[0] != name}
         self._told.pop(name, None)
-        self._rules.pop(name, None)
         self._cases.pop(name, None)
         self._most = {k: v for k, v in self._most.items() if k[0] != name}
         self.forecasts.clear()
@@ -179,7 +177,6 @@ class Fitter:
         if expired:
             self._under.clear()
             self._told.clear()
-            self._rules.clear()
             self._cases.clear()
             self._sites = None
         self._seen = now
@@ -187,12 +184,7 @@ class Fitter:
 
     def refused(self, state: CenterState, now: float) -> Refusal | None:
         """Why the rules keep the job out of the center, None if they let it in."""
-        name = state.center.name
-        known = self._rules.get(name)
-        if known is None or known[0] is not state or known[1] != state.policy:
-            answer = refuse(self.shape, self.avoid, state.center, now)
-            known = self._rules[name] = (state, state.policy, answer)
-        return known[2]
+        return self._case(state, now).rule
 
     def refusals(
         self, state: CenterState, now: float, holds: Holds = NO_HOLDS
@@ -222,11 +214,9 @@ class Fitter:
         return (rule,)
 
     def _judge(self, state: CenterState, now: float, holds: Holds) -> _Answer:
-        case = self._cases.get(state.center.name)
-        if case is None or not case.stands(state):
-            case = self._cases[state.center.name] = self._case(state, now)
-        if case.never is not None:
-            return (), case.never
+        case = self._case(state, now)
+        if case.rule is not None:
+            return (), _one(((case.rule.reason, None),))
         options: list[Option] = []
         words: list[tuple[str, int | None]] = []
         for index, ways, never in case.tries:
@@ -235,23 +225,30 @@ class Fitter:
                 words.append((answer, index))
             else:
                 options.append(Option(state.center.name, index, *answer))
-        return tuple(options), tuple(words)
+        if not case.tries:
+            words.append((reasons.NO_SUCH_ACCELERATOR, None))
+        return tuple(options), _one(tuple(words))
 
     def _case(self, state: CenterState, now: float) -> _Case:
-        rule = self.refused(state, now)
-        if rule is not None:
-            return _Case(state, state.policy, state.wares, ((rule.reason, None),), ())
-        tries: list[_Try] = []
+        name = state.center.name
+        known = self._cases.get(name)
+        if known is None or not known.stands(state):
+            rule = refuse(self.shape, self.avoid, state.center, now)
+            tries = () if rule is not None else tuple(self._tries(state))
+            known = _Case(state, state.policy, state.wares, rule, tries)
+            self._cases[name] = known
+        return known
+
+    def _tries(self, state: CenterState) -> Iterator[_Try]:
         for index, chosen in enumerate(self.shape.alternatives):
-            ways = [
-                (want, state.index[want.model, want.resource]) for want in self.wants(index, state)
-            ]
-            never = "" if ways else reasons.NO_SUCH_ACCELERATOR
-            if ways and not allowed_image(chosen.image, state.center):
-                never = reasons.SHARING_POLICY
-            tries.append((index, tuple(ways), never))
-        words = None if tries else ((reasons.NO_SUCH_ACCELERATOR, None),)
-        return _Case(state, state.policy, state.wares, words, tuple(tries))
+            wants = self.wants(index, state)
+            if not wants:
+                yield index, (), reasons.NO_SUCH_ACCELERATOR
+            elif not allowed_image(chosen.image, state.center):
+                yield index, (), reasons.SHARING_POLICY
+            else:
+                ways = tuple((want, state.index[want.model, want.resource]) for want in wants)
+                yield index, ways, ""
 
     def _try(self, state: CenterState, ways: _Ways, holds: Holds) -> tuple[Want, Found] | str:
         """A way to run one alternative, or the reason why there is none."""
@@ -372,6 +369,14 @@ class Fitter:
             )
             known = self._most[key] = (state, state.models, count)
         return known[2]
+
+
+_words: dict[Words, Words] = {}
+
+
+def _one(words: Words) -> Words:
+    """The one object for these words; there are few, and everybody says them."""
+    return _words.setdefault(words, words)
 
 
 class Kind:

@@ -32,8 +32,16 @@ class Heads:
         self._seen = 0
         self._held: set[str] = set()
         self._stoppable = Stoppable(world, now)
+        holds = [hold for state in world.holding.values() for hold in state.holds]
+        self._holders = {hold.job for hold in holds}
+        self._latest = max((hold.until for hold in holds if hold.until < inf), default=-inf)
+        """The latest time at which a hold ends that ends at all."""
         self.wakes = inf
         """When time alone may change what is decided here."""
+
+    def keeps_out(self, uid: str, end: float) -> bool:
+        """Whether no held node is for a job that ends then: none is its own, none begins later."""
+        return uid not in self._holders and end > self._latest
 
     def waited(self, found: JobClass) -> float:
         """Seconds that the class's head has waited since it was submitted."""
@@ -61,6 +69,9 @@ class Heads:
         if self.waited(found) < (policy.patience if seen.at == inf else policy.hold_after):
             return
         self._held.add(uid)
+        self._holders.add(uid)
+        if seen.at < inf:
+            self._latest = max(self._latest, seen.at)
         self.world.hold(Hold(uid, seen.center, seen.at, seen.nodes))
         if self.now < seen.at < inf:
             self.wakes = min(self.wakes, seen.at)
