@@ -28,7 +28,7 @@ from huiju.scheduling.model import (
 )
 from huiju.scheduling.order import JobClass, Leaf, Line, turns
 from huiju.scheduling.refusal import NO_HOLDS, Holds
-from huiju.scheduling.score import Scorer, Wish
+from huiju.scheduling.score import Scorer, Wish, wish_of
 from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.summary import main_reason, message_of, shown
 from huiju.scheduling.world import World
@@ -245,12 +245,7 @@ class Cycle:
 
     def wish(self, found: JobClass, share: Share) -> Wish:
         """What the score takes from the class."""
-        kind = found.key
-        known = kind.wishes.get(share.home)
-        if not isinstance(known, Wish):
-            known = Wish(kind.fitter.shape, kind.expected_runtime, share.home)
-            kind.wishes[share.home] = known
-        return known
+        return wish_of(found.key, share.home)
 
     def _over(self, share: Share, gflops: int) -> Blocked | None:
         """Which limit of the tree the amount would break, None if none."""

@@ -59,8 +59,8 @@ def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
         # There is room, and a limit holds the job back: nobody knows for how long.
         basis = f"there is room in {trace.candidates[0].center}, and the job waits for its queue"
         return Explanation(ahead + 1, ahead, reason, message, trace, None, basis)
-    start, basis, center = _start(cycle, found, share, trace, ahead, now)
-    return Explanation(ahead + 1, ahead, reason, message, trace, start, basis, center)
+    told = Explanation(ahead + 1, ahead, reason, message, trace)
+    return _start(told, cycle, found, share)
 
 
 def _reason(
@@ -76,29 +76,38 @@ def _reason(
     return reasons.QUEUED, f"fits in {answer.center} now"
 
 
-def _start(
-    cycle: Cycle, found: JobClass, share: Share, trace: Trace, ahead: int, now: float
-) -> tuple[float | None, str, str]:
-    others = f"; {ahead} job(s) of the queue are ahead" if ahead else ""
-    if trace.candidates:
-        best = trace.candidates[0].center
-        return now, f"fits in {best} now{others}", best
+def _start(told: Explanation, cycle: Cycle, found: JobClass, share: Share) -> Explanation:
+    """The same with what is known of its start."""
+    now = cycle.now
+    others = f"; {told.ahead} job(s) of the queue are ahead" if told.ahead else ""
+    if told.trace.candidates:
+        best = told.trace.candidates[0].center
+        basis = f"fits in {best} now{others}"
+        return replace(told, predicted_start=now, basis=basis, predicted_center=best)
     seen = cycle.heads.forecast(found, share)
     kept = seen is None
     if seen is None:
         seen = cycle.heads.forecast(found, share, held=True)
     if seen is None:
-        return None, "no center could take it, even when the jobs placed there have ended", ""
+        basis = "no center could take it, even when the jobs placed there have ended"
+        return replace(told, basis=basis)
     if kept and seen.at <= now:
         # There is room, for others: when they will have used and left it, nobody knows.
-        return None, f"the room in {seen.center} is kept for jobs that come first{others}", ""
+        basis = f"the room in {seen.center} is kept for jobs that come first{others}"
+        return replace(told, basis=basis)
     if kept:
         others = f"; nodes are kept for jobs that come first{others}"
     if seen.at == inf:
         basis = f"{seen.waits_for} job(s) in {seen.center} end at times nobody told{others}"
-        return None, basis, seen.center
+        return replace(told, basis=basis, predicted_center=seen.center)
     basis = (
         f"expected ends of {seen.waits_for} job(s) in {seen.center},"
         f" {seen.missing} worker(s) have no place now{others}"
     )
-    return seen.at, basis, seen.center
+    return replace(
+        told,
+        predicted_start=seen.at,
+        basis=basis,
+        predicted_center=seen.center,
+        expected=cycle.heads.cost(found, share, seen),
+    )

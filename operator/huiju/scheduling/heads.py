@@ -13,12 +13,12 @@ from huiju.scheduling import reasons
 from huiju.scheduling.capacity import CenterState, Hold
 from huiju.scheduling.ends import Ends
 from huiju.scheduling.fit import Site
-from huiju.scheduling.model import Job, Placed, Preempt
+from huiju.scheduling.model import Candidate, Job, Placed, Preempt
 from huiju.scheduling.order import JobClass
 from huiju.scheduling.preempt import Choice, Claim, Stoppable, choose, loss
 from huiju.scheduling.refusal import Want
 from huiju.scheduling.reserve import Forecast, forecast, starts_by
-from huiju.scheduling.score import Scorer
+from huiju.scheduling.score import Scorer, wish_of
 from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.world import World
 
@@ -116,6 +116,7 @@ class Heads:
 
     def forecast(self, found: JobClass, share: Share, *, held: bool = False) -> Forecast | None:
         """When and where the class's head could start; `held` counts in what is kept for others."""
+        wish = wish_of(found.key, share.home)
         return forecast(
             found.key.fitter,
             self._sites(found),
@@ -123,8 +124,19 @@ class Heads:
             self.now,
             found.line[0].uid,
             share.home,
+            lambda state, want: self.scorer.base(
+                wish, state.center.name, want.alternative, want.gflops(state), self.now
+            )[0],
             held=held,
         )
+
+    def cost(self, found: JobClass, share: Share, seen: Forecast) -> Candidate:
+        """What the expected start costs, for people."""
+        state = self.world.centers[seen.center]
+        want = found.key.fitter.wants(seen.alternative, state)[0]
+        where = (seen.center, seen.alternative, want.gflops(state))
+        wait = max(0.0, seen.at - self.now)
+        return self.scorer.later(wish_of(found.key, share.home), *where, wait, self.now)
 
     def _sites(self, found: JobClass) -> tuple[Site, ...]:
         world = self.world

@@ -382,3 +382,5 @@ class Explanation:
     """What the prediction rests on."""
     predicted_center: str = ""
     """Where it is expected to start, empty if nowhere."""
+    expected: Candidate | None = None
+    """What a start that is not yet possible is expected to cost, the wait for it included."""

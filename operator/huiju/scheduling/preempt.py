@@ -106,7 +106,7 @@ def choose(
     for state, want in sites:
         if fitter.most(want, state) < fitter.shape.workers:
             continue
-        amount = want.per_worker * fitter.shape.workers * state.gflops(want.model, want.resource)
+        amount = want.gflops(state)
         if world.tree.ceiling(claim.share, amount) is not None:
             continue
         creditor = owed(claim.share, amount)

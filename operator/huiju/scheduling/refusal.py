@@ -35,6 +35,10 @@ class Want:
     key: tuple[int, int]
     """The same for all gangs that ask the same of a center."""
 
+    def gflops(self, state: CenterState) -> int:
+        """Normalized compute of the whole gang there; the most where nodes differ."""
+        return self.per_worker * self.key[1] * state.gflops(self.model, self.resource)
+
 
 def tell(
     fitter: Fitter, state: CenterState, reason: str, index: int | None, holds: Holds

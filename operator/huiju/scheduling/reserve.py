@@ -1,9 +1,10 @@
 """When and where a job that fits nowhere now could start, from the expected ends of others.
 
-Decides the reservation of a blocked head: the earliest time at which enough nodes of one center
-are free together, and which nodes. Rests on run times that users told; where no end is known the
-time is infinite, and the nodes are those of the center that lacks least. Invariant: nodes held for
-another job are left out, so reservations never overlap.
+Decides the reservation of a blocked head: in each center the earliest time at which enough nodes
+are free together, and which nodes; of all centers the one where waiting and running cost least.
+Rests on run times that users told; where no end is known the time is infinite, and the nodes are
+those of the center that lacks least. Invariant: nodes held for another job are left out, so
+reservations never overlap.
 """
 
 from __future__ import annotations
@@ -65,23 +66,29 @@ def forecast(
     ends_of: EndsOf,
     now: float,
     uid: str,
-    home: str = "",
+    home: str,
+    cost: Callable[[CenterState, Want], float],
     *,
     held: bool = False,
 ) -> Forecast | None:
-    """The earliest start over all centers, None if none could ever take the job.
+    """The start that costs least, waiting included, None if no center could ever take the job.
 
-    What is kept for other jobs is left out unless `held`.
+    `cost` is what running there costs besides the wait, in seconds. What is kept for other jobs is
+    left out unless `held`.
     """
-    best: Forecast | None = None
+    best: tuple[tuple[float, int, float, bool, str, int], Forecast] | None = None
     for state, want in sites:
-        limit = inf if best is None else best.at
+        more = cost(state, want)
+        limit = inf if best is None else best[0][0] - more
         seen = _expect(fitter, state, want, ends_of(state, want), now, limit, uid, held)
-        if seen is None or seen.at > limit:
+        if seen is None:
             continue
-        if best is None or _rank(seen, home) < _rank(best, home):
-            best = seen
-    return best
+        missing = seen.missing if seen.at == inf else 0
+        away = seen.center != home
+        rank = (seen.at + more, missing, more, away, seen.center, seen.alternative)
+        if best is None or rank < best[0]:
+            best = (rank, seen)
+    return None if best is None else best[1]
 
 
 def starts_by(
@@ -122,11 +129,6 @@ def _expect(
     seen = Room(fitter, want, state, uid).expect(ends, now, limit)
     fitter.forecasts[key] = _Known(state, version, ends.version, limit, seen)
     return seen
-
-
-def _rank(found: Forecast, home: str) -> tuple[float, int, bool, str, int]:
-    missing = found.missing if found.at == inf else 0
-    return (found.at, missing, found.center != home, found.center, found.alternative)
 
 
 class Room:

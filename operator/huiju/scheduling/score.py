@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from huiju.scheduling.capacity import CenterState
-from huiju.scheduling.fit import Option
+from huiju.scheduling.fit import Kind, Option
 from huiju.scheduling.model import Candidate, DataNeed, JobShape
 from huiju.scheduling.policy import Policy
 
@@ -40,6 +40,14 @@ class Wish:
     expected_runtime: float | None
     home: str
     costs: Costs = field(default_factory=Costs)
+
+
+def wish_of(kind: Kind, home: str) -> Wish:
+    """What a kind of jobs brings to the score where that is its home."""
+    known = kind.wishes.get(home)
+    if not isinstance(known, Wish):
+        known = kind.wishes[home] = Wish(kind.fitter.shape, kind.expected_runtime, home)
+    return known
 
 
 class Scorer:

@@ -13,12 +13,14 @@ from huiju.scheduling.model import (
     CPU,
     PODS,
     Alternative,
+    Assignment,
     Bucket,
     Center,
     DataNeed,
     Link,
     NodeShape,
     Place,
+    Placed,
     Queue,
     vector,
 )
@@ -156,6 +158,40 @@ def test_a_cheap_hour_draws_the_job() -> None:
     for now, expected in ((0.0, "east"), (12 * 3600.0, "west")):
         made = core(two, [job("a", expected_runtime=3600.0)])
         assert where(made.cycle(now).placed) == {"a": expected}
+
+
+def test_what_a_link_costs_is_weighed_and_shown() -> None:
+    need = (DataNeed("d", 100 * GB, frozenset({"source"})),)
+    source = center("source", 0, links=(Link("east", 10**9, 5.0), Link("west", 10**9, 1.0)))
+    made = core([source, center("east"), center("west")], [job("a", data=need)])
+    (place,) = made.cycle(1.0).placed
+    assert place.center == "west"
+    paid = {
+        c.center: {t.name: t.seconds for t in c.terms}["price of the links"]
+        for c in place.trace.candidates
+    }
+    assert paid == {"west": 100.0, "east": 500.0}
+
+
+def test_nodes_are_kept_where_waiting_and_running_cost_least() -> None:
+    """North is free first, but the data is in east; the wait is one of the terms."""
+    need = (DataNeed("d", 500 * GB, frozenset({"east"})),)
+    full = [center(name, buckets=(bucket([name], taken=8),)) for name in ("east", "north")]
+    made = core(full)
+    for name, end in (("east", 900.0), ("north", 100.0)):
+        held = (Assignment(name, 1),)
+        one = job(f"r-{name}", 8, expected_runtime=end)
+        made.set_placed(Placed(one, name, 0, 8, 8000, 0.0, assignments=held))
+    made.set_job(job("a", 8, data=need, expected_runtime=60.0))
+    made.set_job(job("b", 8, submitted=1.0, expected_runtime=60.0))
+    made.cycle(10.0)
+    told = made.explain("a", 10.0)
+    assert told is not None
+    assert (told.predicted_center, told.predicted_start) == ("east", 900.0)
+    assert told.expected is not None
+    terms = {t.name: t.seconds for t in told.expected.terms}
+    assert (terms["until it can start"], terms["stage data"], terms["run"]) == (890.0, 0.0, 60.0)
+    assert told.expected.score == sum(terms.values()) == 950.0
 
 
 def test_home_comes_first_when_all_else_is_equal() -> None:
