@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pstats.Stats(profile).sort_stats("tottime").print_stats(40)
     memory = None if options.quick else bytes_per_job(full)
     if options.growth:
-        growth(full, options.events)
+        growth(full)
     itp = None if options.quick else itp_seconds(options.traces)
     figures = {
         "cold_cycle_s": round(cold, 3),
@@ -151,17 +151,15 @@ def bytes_per_job(size: Size) -> int:
     return (after - before) // max(1, size.jobs - placed)
 
 
-def growth(full: Size, events: int) -> None:
+def growth(full: Size) -> None:
     """How the figures grow with centers, with jobs, and with what changed."""
     print(f"{'centers':>8} {'nodes':>8} {'jobs':>8} {'events':>7} {'cold s':>8} {'steady ms':>10}")
     sizes = [
-        (Size(n, 1000 * n, full.jobs // 10, 200 * n, full.shapes, full.queues), events)
-        for n in (1, 10, 100)
+        (Size(centers, 1000 * centers, jobs, 200 * centers, full.shapes, full.queues), 10 * centers)
+        for centers in (1, 10, 100)
+        for jobs in (1_000, 10_000, 100_000)
     ]
-    sizes += [
-        (Size(full.centers, full.nodes, n, full.running), events) for n in (1_000, 10_000, 100_000)
-    ]
-    sizes += [(full, n) for n in (1, 10, 100, 1_000)]
+    sizes += [(full, count) for count in (1, 10, 100)]
     for size, count in sizes:
         cold, steady = measure(size, count)
         print(
