@@ -111,6 +111,7 @@ class Offer:
     """The blocks of a center that offer one model under one resource name."""
 
     __slots__ = (
+        "_free",
         "_rooms",
         "answers",
         "blocks",
@@ -142,6 +143,7 @@ class Offer:
         self.texts: dict[tuple[int, int], str] = {}
         """The same of `refusal`: what is lacking, in words."""
         self._rooms: dict[int, int] = {}
+        self._free: int | None = None
 
     def changed(self) -> None:
         """Its blocks are others now."""
@@ -150,6 +152,14 @@ class Offer:
         self.open.clear()
         self.texts.clear()
         self._rooms.clear()
+        self._free = None
+
+    def free(self) -> int:
+        """Free units on all nodes, whoever holds them."""
+        if self._free is None:
+            name = self.resource
+            self._free = sum(b.free.get(name, 0) * len(b.nodes) for b in self.blocks.values())
+        return self._free
 
     def room(self, size: int) -> int:
         """Workers of `size` units that fit by units alone on nodes that nobody holds."""

@@ -318,8 +318,7 @@ class Fitter:
             total = max(1, block.kind.allocatable.get(want.resource, 1))
             broken += nodes * (block.free[want.resource] - taken) / total
         units = want.per_worker * self.shape.workers
-        free = sum(b.free.get(want.resource, 0) * len(b.nodes) for b in offer.blocks.values())
-        return Found(plan, gflops, broken, units / max(units, free))
+        return Found(plan, gflops, broken, units / max(units, offer.free()))
 
     def _plan(self, want: Want, offer: Offer, holds: Holds) -> Plan | None:
         """The nodes that the gang takes, on nodes that nobody holds or under these holds."""
