@@ -124,9 +124,9 @@ class Heads:
             self.now,
             found.line[0].uid,
             share.home,
-            lambda state, want: self.scorer.base(
+            lambda state, want: self.scorer.toll(
                 wish, state.center.name, want.alternative, want.gflops(state), self.now
-            )[0],
+            ),
             held=held,
         )
 

@@ -22,6 +22,8 @@ from huiju.scheduling.refusal import Want
 
 _Then = tuple[NodeKind, dict[str, int], int]
 """A node as it will be: its kind, what is free, and how many workers it takes."""
+_ROUNDED = 1e-3
+"""Seconds by which sums of times may be off; who ties must not be left out."""
 EndsOf = Callable[[CenterState, Want], Ends]
 
 
@@ -79,7 +81,7 @@ def forecast(
     best: tuple[tuple[float, int, float, bool, str, int], Forecast] | None = None
     for state, want in sites:
         more = cost(state, want)
-        limit = inf if best is None else best[0][0] - more
+        limit = inf if best is None else best[0][0] - more + _ROUNDED
         seen = _expect(fitter, state, want, ends_of(state, want), now, limit, uid, held)
         if seen is None:
             continue

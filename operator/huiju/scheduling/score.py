@@ -132,6 +132,11 @@ class Scorer:
             known = wish.costs.known[key] = (sum(terms), terms)
         return known
 
+    def toll(self, wish: Wish, center: str, alternative: int, gflops: int, now: float) -> float:
+        """What a run costs for certain, wherever it is at home: who waits anyway may leave."""
+        _, terms = self.base(wish, center, alternative, gflops, now)
+        return sum(terms[:-1])
+
     def candidate(self, option: Option, wish: Wish, now: float) -> Candidate:
         """The option with its terms, for people."""
         where = (option.center, option.alternative)
