@@ -341,11 +341,10 @@ class Cycle:
         elif untold is not None:
             told = [self.world.jobs[uid] for uid in untold]
         else:
-            found.message = message or found.message
+            found.message = message
             return
-        found.reason = reason
-        found.message = message or self.message(found.key.fitter, reason)
-        text = found.message
+        found.reason, found.message = reason, message
+        text = message or self.message(found.key.fitter, reason)
         self.waiting += [Wait(job, reason, text) for job in told]
 
     def _tell_backing(self) -> None:

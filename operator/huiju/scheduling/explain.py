@@ -29,7 +29,9 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
     told = _answer(world, scorer, job, now)
     found = world.class_of(uid)
     if found is not None and found.untold is None and found.reason not in ("", told.reason):
-        return replace(told, reason=found.reason, message=found.message)
+        # The numbers of this moment: the class was told its reason perhaps long ago.
+        message = found.message or Cycle(world, scorer, now).message(found.key.fitter, found.reason)
+        return replace(told, reason=found.reason, message=message)
     return told
 
 
