@@ -29,7 +29,7 @@ from huiju.scheduling.model import (
     vector,
 )
 from huiju.simulation.engine import SimJob
-from huiju.simulation.ruled import uid_of
+from huiju.simulation.ruled import largest_nodes, uid_of, worker_of
 from huiju.simulation.staging import GIGABYTE, TEN_GBIT, Dataset
 from huiju.simulation.traces import Cluster, TraceJob
 
@@ -93,9 +93,7 @@ def queues_of(clusters: Sequence[Cluster], *, guaranteed: bool = False) -> list[
 
 def jobs_of(jobs: Sequence[TraceJob], clusters: Sequence[Cluster]) -> list[SimJob]:
     """The jobs, each in the queue of its cluster."""
-    sizes: dict[str, int] = {}
-    for part in clusters:
-        sizes[part.name] = max(sizes.get(part.name, 1), part.gpus_per_node)
+    sizes = largest_nodes(clusters)
     models = tuple(sorted({part.model or _ANY for part in clusters}))
     shapes: dict[tuple[int, int, tuple[str, ...]], JobShape] = {}
     found = []
@@ -119,7 +117,8 @@ def jobs_of(jobs: Sequence[TraceJob], clusters: Sequence[Cluster]) -> list[SimJo
 
 def _shape(units: int, node: int, models: Iterable[str]) -> JobShape:
     workers = -(-units // node)
-    alternatives = tuple(Alternative(model, -(-units // workers), 1.0) for model in models)
+    each = worker_of(units, node)
+    alternatives = tuple(Alternative(model, each, 1.0) for model in models)
     return JobShape(alternatives, workers, _REQUEST, namespace="trace")
 
 

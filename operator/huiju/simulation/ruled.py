@@ -61,6 +61,7 @@ class Ruled:
         self._pools: dict[str, Pool] = {}
         self._of_center: dict[str, list[str]] = {}
         self._model: dict[str, str] = {}
+        self._node = largest_nodes(clusters)
         for cluster in clusters:
             self._add(cluster, POOL if rule.pooled else cluster.name)
         self._centers = sorted(self._of_center)
@@ -98,8 +99,12 @@ class Ruled:
         return choice
 
     def _within(self, job: TraceJob, center: str) -> Iterator[str]:
-        """The center's pools that the job may use, the model that it likes best first."""
-        names = self._of_center.get(center, ())
+        """The center's pools that the job may use, the model that it likes best first.
+
+        Its workers are those that Huiju would see; none is split over nodes.
+        """
+        worker = worker_of(job.gpus, self._node.get(job.cluster, 8))
+        names = [n for n in self._of_center.get(center, ()) if self._pools[n].size >= worker]
         if not job.models:
             yield from names
             return
@@ -168,6 +173,19 @@ class Ruled:
     def reason(self, uid: str, now: float) -> str:
         """Why a job still waits."""
         return "NoNodeFits"
+
+
+def largest_nodes(clusters: Sequence[Cluster]) -> dict[str, int]:
+    """Accelerators of the largest node by cluster."""
+    found: dict[str, int] = {}
+    for part in clusters:
+        found[part.name] = max(found.get(part.name, 1), part.gpus_per_node)
+    return found
+
+
+def worker_of(units: int, node: int) -> int:
+    """Accelerators of each worker: as few equal workers as nodes of this size allow."""
+    return -(-units // -(-units // node))
 
 
 def uid_of(job: TraceJob) -> str:

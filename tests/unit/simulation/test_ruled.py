@@ -75,6 +75,12 @@ def test_models_limit_where_jobs_go() -> None:
     assert fates(run(Rule(), jobs, clusters)) == [("b", 0), ("b", 10), ("b", 2)]
 
 
+def test_a_worker_is_not_split_over_small_nodes() -> None:
+    clusters = [Cluster("a", 1, 8), Cluster("a", 4, 2)]
+    jobs = [job(0, 0, 8), job(1, 1, 4), job(2, 2, 2)]
+    assert fates(run(Rule(), jobs, clusters)) == [("a", 0), ("a", 10), ("a", 2)]
+
+
 def test_what_is_free_is_known() -> None:
     pool = Pool(3, 8)
     taken = pool.take(12)
