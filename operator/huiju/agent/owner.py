@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -66,6 +66,7 @@ class Owner:
         self._policy: Policy | None = None
         self._grants: dict[tuple[str, int], _Grant] = {}
         self._making: set[tuple[str, int]] = set()
+        self._sweep_at = 64
         self._informer = Informer(
             client,
             CONFIG_MAPS,
@@ -91,10 +92,14 @@ class Owner:
         )
 
     def _changed(self, _old: _ConfigMap | None, new: _ConfigMap | None) -> None:
+        self.follow(new.data if new is not None else None)
+
+    def follow(self, data: Mapping[str, str] | None) -> None:
+        """Take the owner's word as it is now, None where there is none."""
         self._policy, self.trouble = None, self._missing()
-        if new is not None:
+        if data is not None:
             try:
-                self._policy, self.trouble = parse(new.data), ""
+                self._policy, self.trouble = parse(data), ""
             except PolicyRefused as refusal:
                 self.trouble = f"ConfigMap {POLICY}: {refusal}"
         if self.trouble:
@@ -114,6 +119,9 @@ class Owner:
             )
         check(policy, bundle, self._hub_id)
         workers, units = wanted_units(bundle)
+        if len(self._grants) >= self._sweep_at:
+            self._forget_the_ended()
+            self._sweep_at = 2 * len(self._grants) + 64
         if policy.limits_units:
             self._check_units(policy, bundle, workers, units)
         self._grants[bundle.job_uid, bundle.epoch] = _Grant(workers, units)

@@ -21,6 +21,7 @@ from huiju.centers.mailbox import mailbox_of, report_of
 from huiju.centers.shards import Shards
 from huiju.centers.syncer import Syncer
 from huiju.kube.client import Client
+from huiju.kube.clock import boottime
 from huiju.kube.errors import KubeError, NotFound
 from huiju.kube.resources import CENTER_INVENTORIES
 
@@ -54,6 +55,7 @@ class Publisher:
         self._shards = Shards()
         self._written: dict[str, Fields] | None = None
         self._due: set[str] = {""}
+        self._look_at = 0.0
 
     async def run(self) -> None:
         """Write until cancelled; the inventory must have been read."""
@@ -72,9 +74,11 @@ class Publisher:
                     await self.wake.wait()
 
     async def _round(self) -> None:
-        if self._written is None:
+        if self._written is None or boottime() >= self._look_at:
             page = await self._hub.list_all(CENTER_INVENTORIES, self._space)
             self._written = {item["metadata"]["name"]: item["spec"] for item in page.items}
+            self._look_at = boottime() + self._settings.look_again
+            self._due |= self._shards.bits()
         for node in self._inventory.take_touched():
             self._due.add(self._shards.put(node, self._inventory.node(node)))
         for bits in sorted(self._due):

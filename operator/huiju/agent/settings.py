@@ -18,6 +18,8 @@ class AgentSettings:
     """Seconds between two signs of life; the hub takes a center for lost after 40."""
     publish_interval: float = 1.0
     """Least seconds between two writes of the inventory: changes come in bursts."""
+    look_again: float = 300.0
+    """Seconds after which the mailbox's pieces are read again: somebody may have removed one."""
     retry: float = 2.0
     """Seconds after which a hub or center that did not answer is tried again."""
     credential_lifetime: float = 86_400.0

@@ -177,6 +177,10 @@ class Shards:
             }
             yield from self.written(bits + end)
 
+    def bits(self) -> frozenset[str]:
+        """The bits of all pieces."""
+        return frozenset(self._nodes)
+
     def names(self) -> frozenset[str]:
         """The names of all pieces."""
         return frozenset(shard_name(bits) for bits in self._nodes)

@@ -11,6 +11,7 @@ import pytest
 
 from huiju.centers.mailbox import LEASE, mailbox_of
 from huiju.kube.resources import (
+    CENTER_INVENTORIES,
     CENTER_WORKS,
     CROSS_REGION_JOBS,
     JOBS,
@@ -171,7 +172,7 @@ async def test_a_secret_of_a_workload_that_never_came_goes_with_its_job(
 async def test_the_agent_follows_what_the_hub_says_of_its_accelerators(
     pull: World, tmp_path: Path
 ) -> None:
-    async with running(pull.hub), agent(pull, tmp_path):
+    async with running(pull.hub), agent(pull, tmp_path, look_again=0.5):
         await pull.until_center(CENTER, is_ready)
         override = {"nodeSelector": {}, "resource": "nvidia.com/gpu", "model": "nvidia-h200-sxm"}
         await pull.edit_center(CENTER, accelerators=[override])
@@ -180,6 +181,13 @@ async def test_the_agent_follows_what_the_hub_says_of_its_accelerators(
             lambda s: [a["model"] for a in s.get("accelerators", [])] == ["nvidia-h200-sxm"],
         )
         assert told["accelerators"][0]["free"] == 16
+        # A piece that somebody removed by hand is written again.
+        space = mailbox_of(CENTER)
+        await pull.client.raw("DELETE", CENTER_INVENTORIES.path(space))
+        await until_some(pull.client, CENTER_INVENTORIES, space)
+        await pull.until_center(
+            CENTER, lambda s: [a["free"] for a in s.get("accelerators", [])] == [16]
+        )
 
 
 async def test_a_second_agent_waits_and_takes_over(pull: World, tmp_path: Path) -> None:
