@@ -51,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("lab")
             # Real schedulers and kubelets on a busy machine are late now and then; said by -ra.
             item.add_marker(pytest.mark.flaky(reruns=2))
+        if "centers_lab" in names:
+            item.add_marker("federation")
         if "hub_lab" in names:
             item.add_marker(pytest.mark.xdist_group("hub"))
 
