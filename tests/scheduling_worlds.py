@@ -20,6 +20,7 @@ from huiju.scheduling.model import (
     JobShape,
     NodeShape,
     Place,
+    Placed,
     Queue,
     Topology,
     UnitKind,
@@ -144,3 +145,18 @@ def without(center: Center, places: Iterable[Place]) -> Center:
             devices = old.free_devices if node not in taken else None
             found.append(replace(old, free=vector(free), nodes=(node,), free_devices=devices))
     return replace(center, buckets=tuple(found))
+
+
+def as_placed(place: Place, started: float) -> Placed:
+    """A decision as a running job."""
+    chosen = place.job.shape.alternatives[place.alternative]
+    units = chosen.per_worker * place.job.shape.workers
+    return Placed(
+        place.job,
+        place.center,
+        place.alternative,
+        units,
+        place.gflops,
+        started,
+        assignments=place.assignments,
+    )

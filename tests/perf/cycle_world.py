@@ -34,6 +34,7 @@ from huiju.scheduling.model import (
     vector,
 )
 from huiju.simulation.site import Site
+from tests.scheduling_worlds import as_placed
 
 GIB = 2**30
 NOW = 1_000_000.0
@@ -246,21 +247,6 @@ class Network:
         else:
             lost.add(node)
         return name
-
-
-def as_placed(place: Place, started: float) -> Placed:
-    """A decision as a running job."""
-    chosen = place.job.shape.alternatives[place.alternative]
-    units = chosen.per_worker * place.job.shape.workers
-    return Placed(
-        place.job,
-        place.center,
-        place.alternative,
-        units,
-        place.gflops,
-        started,
-        assignments=place.assignments,
-    )
 
 
 def fill(core: Core, network: Network) -> None:

@@ -19,7 +19,6 @@ from huiju.scheduling.model import (
     Job,
     Outcome,
     Place,
-    Placed,
     Queue,
     ShareLimit,
     Wait,
@@ -27,7 +26,18 @@ from huiju.scheduling.model import (
 )
 from huiju.scheduling.policy import Policy
 from huiju.scheduling.topology import legal, slots
-from tests.scheduling_worlds import A910, B3, H100, bucket, core, job, shape, wants, without
+from tests.scheduling_worlds import (
+    A910,
+    B3,
+    H100,
+    as_placed,
+    bucket,
+    core,
+    job,
+    shape,
+    wants,
+    without,
+)
 
 KINDS = (
     shape(H100, 4, cpu=8000),
@@ -286,20 +296,6 @@ def test_equal_jobs_go_in_order(world: Any) -> None:
             )
             if alike and before and late.uid in placed:
                 assert early.uid in placed
-
-
-def as_placed(place: Place, now: float) -> Placed:
-    chosen = place.job.shape.alternatives[place.alternative]
-    units = chosen.per_worker * place.job.shape.workers
-    return Placed(
-        place.job,
-        place.center,
-        place.alternative,
-        units,
-        place.gflops,
-        now,
-        assignments=place.assignments,
-    )
 
 
 @settings(max_examples=80, deadline=None)

@@ -27,14 +27,13 @@ from huiju.scheduling.model import (
     Job,
     Outcome,
     Place,
-    Placed,
     Preempt,
     Queue,
     ShareLimit,
     vector,
 )
 from huiju.scheduling.policy import Policy
-from tests.scheduling_worlds import A910, B3, H100, bucket, job, shape, wants, without
+from tests.scheduling_worlds import A910, B3, H100, as_placed, bucket, job, shape, wants, without
 
 KINDS = (shape(H100, 4, cpu=8000), shape(B3, 8, cpu=16000), shape(A910, 8))
 GFLOPS = {a.model: a.gflops for a in (H100, B3, A910)}
@@ -486,21 +485,6 @@ def forget(core: Core, uid: str) -> None:
     """The job is no more, whether the core knew it as waiting or as placed."""
     core.drop_job(uid)
     core.drop_placed(uid)
-
-
-def as_placed(place: Place, since: float) -> Placed:
-    """A decision as a running job."""
-    chosen = place.job.shape.alternatives[place.alternative]
-    units = chosen.per_worker * place.job.shape.workers
-    return Placed(
-        place.job,
-        place.center,
-        place.alternative,
-        units,
-        place.gflops,
-        since,
-        assignments=place.assignments,
-    )
 
 
 TestNetwork = Network.TestCase

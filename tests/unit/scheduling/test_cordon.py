@@ -7,17 +7,10 @@ from typing import Any
 
 from huiju.scheduling.cordon import CordonEffect
 from huiju.scheduling.core import Core
-from huiju.scheduling.model import Assignment, Job, Place, Placed, Queue
+from huiju.scheduling.model import Assignment, Job, Placed, Queue
 from tests.scheduling_worlds import bucket, center, core, job, where, without
 
 CARD = 1000
-
-
-def as_placed(place: Place, now: float) -> Placed:
-    chosen = place.job.shape.alternatives[place.alternative]
-    units = chosen.per_worker * place.job.shape.workers
-    held = place.assignments
-    return Placed(place.job, place.center, 0, units, place.gflops, now, assignments=held)
 
 
 def running(uid: str, name: str, units: int, **more: Any) -> Placed:
