@@ -42,6 +42,7 @@ ResourceName = Annotated[
 ]
 BroughtKind = Literal["ConfigMap", "Secret", "Service"]
 """What a job may bring beside its workload; every job of several workers brings a Service."""
+LeaseProfileName = Literal["default", "fast"]
 UnitKindName = Literal["device", "die", "partition", "share", "amount"]
 
 
@@ -206,6 +207,16 @@ class RegistryMirror(ApiModel):
     """What stands there in this center."""
 
 
+class LeaseTerms(ApiModel):
+    """The center's lease, under which jobs with automatic failover run there."""
+
+    profile: LeaseProfileName = "default"
+    """`default`: a lease of 5 min, so such jobs outlive a hub that is away for less, and run
+    elsewhere within 8 min when the center is lost. `fast`: 40 s, and 90 s."""
+    namespace: Label = "huiju-system"
+    """Huiju's own namespace in the center, where its sentinel asks for the lease."""
+
+
 class ComputeCenterSpec(ApiModel):
     """What the platform engineer says of a center."""
 
@@ -236,6 +247,8 @@ class ComputeCenterSpec(ApiModel):
     """Overrides of what the node labels tell; the first match holds."""
     registry_mirrors: Annotated[list[RegistryMirror], by("prefix"), Field(max_length=64)] = []
     """Image name rewrites; the longest matching prefix holds."""
+    lease: LeaseTerms = LeaseTerms()
+    """How long jobs with automatic failover run on without a word of the hub."""
 
 
 class AcceleratorStatus(ApiModel):

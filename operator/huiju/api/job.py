@@ -379,6 +379,8 @@ class PlacementStatus(ApiModel):
     """Name of the workload in the center."""
     cluster: Annotated[str, StringConstraints(max_length=63)] | None = None
     """UID of the center's `kube-system` namespace: which cluster holds the job."""
+    guarded: Flag = False
+    """The pods stop by themselves when the center's lease has run out."""
     nodes: Annotated[list[NodeName], ATOMIC, Field(max_length=4096)] = []
     """Planned nodes; preferred, not required."""
     node_workers: Annotated[

@@ -33,6 +33,8 @@ class Bundle:
     """Name of the workload in the center."""
     objects: tuple[KubeDict, ...]
     """In the order of creation, the workload last."""
+    guarded: bool = False
+    """The pods carry the guard, and stop by themselves when the center's lease has run out."""
 
     @property
     def hash(self) -> str:

@@ -59,6 +59,12 @@ class ViewPlacement(msgspec.Struct, rename="camel", frozen=True):
     node_selector: dict[str, str] = {}
 
 
+class ViewFailover(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Failover`; the rest of it is the hub's."""
+
+    policy: str = "Never"
+
+
 class ViewSpec(msgspec.Struct, rename="camel"):
     """See `api.job.CrossRegionJobSpec`; durations as written."""
 
@@ -71,6 +77,7 @@ class ViewSpec(msgspec.Struct, rename="camel"):
     carry: ViewCarry = ViewCarry()
     placement: ViewPlacement = msgspec.field(default_factory=ViewPlacement)
     scheduling_deadline: str = "5m"
+    failover: ViewFailover = ViewFailover()
 
 
 class JobView(msgspec.Struct, rename="camel"):

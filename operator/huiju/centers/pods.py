@@ -25,6 +25,7 @@ from huiju.centers.launch import (
     identity_environment,
     launch_environment,
 )
+from huiju.centers.lease import LeaseTerms
 from huiju.centers.refusals import DispatchRefused, RenderRefused
 from huiju.centers.shape import check_shape
 
@@ -50,6 +51,9 @@ class Target:
     sharing: Sharing
     mirrors: tuple[RegistryMirror, ...]
     carried: Carried
+    lease: LeaseTerms | None = None
+    """The pods are to run under the center's lease, on these terms: the guard stops them when it
+    has run out. None: without a guard."""
 
 
 def pod_template(job: JobView, target: Target, workload: str, labels: dict[str, str]) -> KubeDict:

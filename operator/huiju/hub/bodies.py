@@ -15,6 +15,7 @@ from huiju.centers.jobview import (
     ViewAlternative,
     ViewCarry,
     ViewData,
+    ViewFailover,
     ViewLaunch,
     ViewMeta,
     ViewPlacement,
@@ -44,6 +45,7 @@ def view_of(job: JobObject) -> JobView | None:
             carry_of(job),
             ViewPlacement(dict(spec.placement.node_selector)),
             spec.scheduling_deadline,
+            ViewFailover(spec.failover.policy),
         ),
     )
 

@@ -17,6 +17,7 @@ from huiju.api.center import ComputeCenterSpec, PullConnection, PushConnection
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.inventory import Reservation
+from huiju.centers.lease import LeaseTerms, sentinel_url
 from huiju.centers.names import Origin
 from huiju.centers.observe import Observation
 from huiju.centers.policy import center_view
@@ -212,6 +213,17 @@ class CenterRuntime:
             self._hub.callbacks.changed(self.name)
 
     # --- facts for rendering -----------------------------------------------------------------
+
+    @property
+    def has_sentinel(self) -> bool:
+        """Whether a sentinel in the center asks for its lease."""
+        return False
+
+    def lease_terms(self) -> LeaseTerms:
+        """The terms of the center's lease, as its guards are told them."""
+        lease = self.spec.lease
+        profile = self._hub.settings.lease_profiles[lease.profile]
+        return LeaseTerms(sentinel_url(lease.namespace), profile)
 
     def model_labels(self, model: str, resource: str) -> dict[str, str]:
         """Node labels that single out the model among nodes of one resource name."""

@@ -153,6 +153,7 @@ def placement_of(decision: Place, bundle: Bundle, cluster: str, now: float) -> P
         workload=bundle.workload,
         placed_at=stamp(now),
         cluster=cluster,
+        guarded=bundle.guarded,
         nodes=tuple(a.node for a in decision.assignments),
         node_workers=workers if len(set(workers)) > 1 else (),
     )

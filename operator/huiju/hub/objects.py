@@ -64,6 +64,13 @@ class RetrySpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     max_attempts: int = 1
 
 
+class FailoverSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.Failover`."""
+
+    policy: str = "Never"
+    max_attempts: int = 3
+
+
 class CheckpointSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     """See `api.job.Checkpoint`."""
 
@@ -73,6 +80,7 @@ class CheckpointSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
 NOTHING = msgspec.Raw(b"")
 NO_PLACEMENT = PlacementSpec()
 ONE_ATTEMPT = RetrySpec()
+NO_FAILOVER = FailoverSpec()
 
 
 class JobSpec(msgspec.Struct, rename="camel"):
@@ -88,6 +96,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
     expected_runtime: str = ""
     placement: PlacementSpec = NO_PLACEMENT
     retry: RetrySpec = ONE_ATTEMPT
+    failover: FailoverSpec = NO_FAILOVER
     checkpoint: CheckpointSpec | None = None
     preemptible: bool = True
     scheduling_deadline: str = "5m"
@@ -103,6 +112,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
         self.queue = one(self.queue)
         self.accelerators = one(self.accelerators)
         self.retry = one(self.retry)
+        self.failover = one(self.failover)
         self.max_runtime = one(self.max_runtime)
         self.expected_runtime = one(self.expected_runtime)
         self.scheduling_deadline = one(self.scheduling_deadline)
@@ -146,6 +156,7 @@ class PlacementStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults
     workload: str
     placed_at: str
     cluster: str = ""
+    guarded: bool = False
     nodes: tuple[str, ...] = ()
     node_workers: tuple[int, ...] = ()
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from huiju.api.center import ComputeCenterSpec
 from huiju.centers.bundle import Bundle
+from huiju.centers.lease import LeaseTerms
 from huiju.centers.render import JobView, Target, render
 from huiju.hub.bodies import view_of
 from huiju.hub.carry import read_carried
@@ -26,6 +27,13 @@ class CenterFacts(Protocol):
 
     name: str
     spec: ComputeCenterSpec
+
+    @property
+    def has_sentinel(self) -> bool:
+        """Whether a sentinel in the center asks for its lease."""
+
+    def lease_terms(self) -> LeaseTerms:
+        """The terms of the center's lease."""
 
     def model_labels(self, model: str, resource: str) -> dict[str, str]:
         """Node labels that single out the accelerator model, empty if it needs none."""
@@ -65,8 +73,20 @@ class Renderer:
         """
         nodes = tuple(a.node for a in decision.assignments)
         return await self._render(
-            body, decision.center, epoch, decision.alternative, decision.resource, nodes
+            body,
+            decision.center,
+            epoch,
+            decision.alternative,
+            decision.resource,
+            nodes,
+            guarded=self.guards(body, decision.center),
         )
+
+    def guards(self, body: JobView, center: str) -> bool:
+        """Whether a new placement of the job there is to stop by itself when the lease is out."""
+        facts = self._facts(center)
+        wanted = body.spec.failover.policy == "Reschedule"
+        return wanted and facts is not None and facts.has_sentinel
 
     async def again(self, body: JobView, placement: PlacementStatus) -> Bundle:
         """The bundle of a placement that was committed before."""
@@ -77,6 +97,7 @@ class Renderer:
             placement.alternative,
             placement.resource,
             placement.nodes,
+            guarded=placement.guarded,
         )
 
     async def _render(
@@ -87,6 +108,8 @@ class Renderer:
         alternative: int,
         resource: str,
         nodes: tuple[str, ...],
+        *,
+        guarded: bool,
     ) -> Bundle:
         facts = self._facts(center)
         if facts is None:
@@ -104,5 +127,6 @@ class Renderer:
             sharing=facts.spec.sharing,
             mirrors=tuple(facts.spec.registry_mirrors),
             carried=carried,
+            lease=facts.lease_terms() if guarded else None,
         )
         return render(body, target)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from huiju.api.meta import GROUP
+from huiju.centers.lease import PROFILES, LeaseProfile
 from huiju.scheduling.policy import Policy
 
 
@@ -59,6 +61,8 @@ class HubSettings:
     """Longest back-off."""
     avoid_seconds: float = 600.0
     """How long a center that failed a job is avoided for that job."""
+    lease_profiles: Mapping[str, LeaseProfile] = field(default_factory=lambda: PROFILES)
+    """The times of centers' leases, by the profile that a ComputeCenter names."""
     tombstone_seconds: float = 3600.0
     """A finished workload stays at least so long, so that a late create meets it."""
     orphan_interval: float = 30.0

@@ -33,6 +33,7 @@ class Trial:
                 body = await self._renderer.body(job)
                 if body is None:
                     return False
+                guarded = self._renderer.guards(body, site.name)
                 placement = PlacementStatus(
                     center=site.name,
                     epoch=job.status.epoch + 1,
@@ -42,6 +43,7 @@ class Trial:
                     namespace="",
                     workload="",
                     placed_at="",
+                    guarded=guarded,
                 )
                 await site.syncer.dry_run(await self._renderer.again(body, placement))
                 return True
