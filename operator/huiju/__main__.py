@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huiju import __version__
 
 if TYPE_CHECKING:
+    import argparse
+
     from huiju.hub.hub import Hub
     from huiju.hub.run import Extra
     from huiju.hub.settings import HubSettings
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a program by name; returns its exit code (2 for a wrong command line)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["guard"]:
+        # Before any import that it does not need: one of these runs in every guarded pod.
+        from huiju.guard.program import main as guard
+
+        return guard()
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="huiju", description="Huiju joins AI computing centers into one network."
     )
@@ -25,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     hub = programs.add_parser("hub", help="run the hub: queue, place, dispatch and follow jobs")
     _hub_arguments(hub)
-    words = list(sys.argv[1:] if argv is None else argv)
+    programs.add_parser(
+        "guard", help="run beside a job's containers in its pod; see docs/failover.md"
+    )
     simulate = programs.add_parser("simulate", help="run recorded jobs under several policies")
     if "simulate" in words:
         # Others need not wait for these imports.
@@ -68,6 +78,8 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _agent_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
     parser.add_argument("--center", required=True, help="name of the ComputeCenter on the hub")
     known = parser.add_mutually_exclusive_group(required=True)
     known.add_argument(
