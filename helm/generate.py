@@ -22,6 +22,7 @@ from huiju.api import crd
 from huiju.centers import admission, agentrole
 from huiju.centers import role as center_role
 from huiju.centers.role import RoleRule
+from huiju.hub import admission as hub_admission_policy
 from huiju.hub import role as hub_role
 from huiju.hub.people import PEOPLE, PeopleRole
 
@@ -204,6 +205,11 @@ def center_admission() -> str:
     return _only_if(f"and .Values.admissionPolicy.enabled ({served})", made)
 
 
+def hub_admission() -> str:
+    """What the hub's API servers refuse who writes grants, where they serve such policies."""
+    return _documents(*hub_admission_policy.objects())
+
+
 def _only_if(condition: str, made: str) -> str:
     head, _, body = made.partition("\n")
     return f"{head}\n{{{{- if {condition} }}}}\n{body}{{{{- end }}}}\n"
@@ -356,6 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for folder, made, pattern in (
         (hub / "templates" / "crds", dict(crd_templates()), "*"),
         (hub / "templates", {"roles.yaml": hub_roles(), "people.yaml": people_roles()}, ""),
+        (hub / "templates", {"admission.yaml": hub_admission()}, ""),
         (center / "templates", {"account.yaml": center_account()}, ""),
         (center / "templates", {"agent-account.yaml": agent_account()}, ""),
         (center / "templates", {"admission.yaml": center_admission()}, ""),

@@ -31,6 +31,9 @@ from huiju.kube.resources import (
     CONFIG_MAPS,
     CRDS,
     CROSS_REGION_JOBS,
+    DATASET_GRANTS,
+    DATASET_REPLICAS,
+    DATASET_SHARES,
     NAMESPACES,
     SECRETS,
     Resource,
@@ -45,6 +48,9 @@ RESOURCES = {
     "ComputeCenter": COMPUTE_CENTERS,
     "ComputeQueue": COMPUTE_QUEUES,
     "CrossRegionJob": CROSS_REGION_JOBS,
+    "DatasetShare": DATASET_SHARES,
+    "DatasetGrant": DATASET_GRANTS,
+    "DatasetReplica": DATASET_REPLICAS,
     "CenterWork": CENTER_WORKS,
     "CenterInventory": CENTER_INVENTORIES,
     "Secret": SECRETS,
@@ -132,9 +138,10 @@ async def test_a_bad_change_is_refused_in_these_words(
     space = await namespace_in(server)
     name = case.manifest["metadata"]["name"]
     async with await server.client() as client:
-        await client.create(CROSS_REGION_JOBS, case.manifest, space)
+        res = resource_of(case.manifest)
+        await client.create(res, case.manifest, space)
         with pytest.raises(ApiStatus) as refusal:
-            await client.replace(CROSS_REGION_JOBS, name, await newest(client, case, space), space)
+            await client.replace(res, name, await newest(client, case, space), space)
     assert refusal.value.message == case.says
 
 
@@ -142,7 +149,7 @@ async def newest(client: Client, case: Case, space: str) -> Manifest:
     """The change, made to the object as it is stored now."""
     assert case.then is not None
     name = case.manifest["metadata"]["name"]
-    stored = await client.get(CROSS_REGION_JOBS, name, space)
+    stored = await client.get(resource_of(case.manifest), name, space)
     version = stored["metadata"]["resourceVersion"]
     return changed(case.then, {"metadata.resourceVersion": version})
 
@@ -288,8 +295,9 @@ async def test_an_example_is_taken_and_nothing_in_it_is_lost(
 
 
 async def ensure_system_namespace(client: Client) -> None:
-    with suppress(AlreadyExists):
-        await client.create(NAMESPACES, {"metadata": {"name": "huiju-system"}})
+    for name in ("huiju-system", "team-a", "team-b"):
+        with suppress(AlreadyExists):
+            await client.create(NAMESPACES, {"metadata": {"name": name}})
 
 
 def _holds(whole: Any, part: Any) -> bool:

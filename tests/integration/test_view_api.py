@@ -61,6 +61,12 @@ class Answers:
         self.asked.append({"whatif": namespace})
         return {"job": f"{namespace}/whatif", "workers": manifest["spec"]["workers"]}
 
+    async def datasets(
+        self, namespace: str, search: str, labels: dict[str, str]
+    ) -> list[dict[str, Any]]:
+        self.asked.append({"datasets": namespace, "search": search, "labels": labels})
+        return [{"namespace": "team-a", "name": "corpus"}]
+
     async def cordon(self, center: str) -> dict[str, Any]:
         self.asked.append({"cordon": center})
         return {"center": center, "running": [], "waiting": []}

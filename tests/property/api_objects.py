@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from huiju.api import meta
+from huiju.api import dataset, meta
 from huiju.api.meta import API_VERSION, KubeObject
 from huiju.api.schema import structural_schema
 
@@ -60,6 +60,15 @@ SPELLINGS: Mapping[str, SearchStrategy[str]] = {
         st.text(_HIGH + "_+-", min_size=1, max_size=9), min_size=1, max_size=3
     ).map("/".join),
     r"^(/[^/\s:]+)+$": st.lists(_word, min_size=1, max_size=3).map(lambda t: "/" + "/".join(t)),
+    dataset.DIGEST_PATTERN: st.text("0123456789abcdef", min_size=64, max_size=64).map(
+        "sha256:{}".format
+    ),
+    r"^https?://[^\s@?#]+$": _dotted.map("https://{}".format),
+    r"^([^/\s\\]+(/[^/\s\\]+)*/?)?$": st.lists(_word, max_size=3).map("/".join),
+    r"^[a-z0-9][a-z0-9.-]+$": _label.map("b-{}".format),
+    r"^[^\s/\\][^\s\\]*$": st.lists(_word, min_size=1, max_size=3).map("/*".join),
+    r"^[A-Za-z0-9][A-Za-z0-9.:-]*$": _label,
+    r"^[1-9][0-9]*(G|T|P|Gi|Ti|Pi)$": st.integers(1, 999).map("{}Ti".format),
 }
 """Texts for every pattern of the schemas; a new pattern must be added here."""
 Schema = Mapping[str, Any]
@@ -101,7 +110,10 @@ def objects_of(kind: type[KubeObject], *, status: bool = False) -> SearchStrateg
 
 
 def _connected(spec: Json) -> Json:
-    """Leave a center one connection: almost no two members that hypothesis draws would be legal."""
+    """Leave one member of a union: almost no two that hypothesis draws would be legal."""
+    if "source" in spec:
+        source = {k: v for k, v in spec["source"].items() if k in ("center", "files")}
+        return {**spec, "source": {"files": {"path": "/exports"}} | source, "channels": []}
     match spec.get("connection"):
         case {"push": push, "pull": _}:
             return {**spec, "connection": {"push": push}}

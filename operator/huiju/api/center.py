@@ -31,6 +31,16 @@ from huiju.api.meta import (
     text,
 )
 
+FolderPath = Annotated[
+    str,
+    *text(
+        r"^(/[^/\s:]+)+$",
+        "must be an absolute path without spaces, colons or a slash at its end",
+        longest=512,
+        shortest=2,
+    ),
+]
+"""A folder of a node or of a server."""
 CENTER_NAME = r"^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$"
 ResourceName = Annotated[
     str,
@@ -94,6 +104,23 @@ class Connection(ApiModel):
     """An agent in the center calls the hub."""
 
 
+class LinkWindow(ApiModel):
+    """Hours of the sending center's local day in which data sets may move over a link."""
+
+    rules: ClassVar = (
+        Rule(
+            "self.fromHour < self.toHour",
+            "toHour must be later than fromHour: split a window that crosses midnight in two",
+            field=".toHour",
+            check=lambda self: self.from_hour < self.to_hour,
+        ),
+    )
+    from_hour: Annotated[Int, Field(ge=0, le=23)]
+    """First hour of the window, local time."""
+    to_hour: Annotated[Int, Field(ge=1, le=24)]
+    """Hour at which the window ends; it must be later than fromHour."""
+
+
 class Link(ApiModel):
     """A network link from this center to another."""
 
@@ -108,6 +135,42 @@ class Link(ApiModel):
     """Round trip time."""
     price_per_gigabyte: Decimal = "0"
     """Price of moving 10^9 bytes, in the federation's currency."""
+    windows: Annotated[list[LinkWindow], ATOMIC, Field(max_length=24)] = []
+    """When data sets may move over it; empty is always."""
+
+
+class NfsStore(ApiModel):
+    """A folder of an NFS server that every node can mount."""
+
+    server: Annotated[
+        str, *text(r"^[A-Za-z0-9][A-Za-z0-9.:-]*$", "must be a host or an address", longest=253)
+    ]
+    """Host or address."""
+    path: FolderPath
+    """Folder on the server."""
+
+
+class DataStore(ApiModel):
+    """Where copies of data sets lie in this center: exactly one of path and nfs."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.path) != has(self.nfs)",
+            "set exactly one of path and nfs: path is a shared file system that all nodes mount at"
+            " the same place",
+            check=lambda self: (self.path is None) != (self.nfs is None),
+        ),
+    )
+    path: FolderPath | None = None
+    """A shared file system, mounted at the same place on every node."""
+    nfs: NfsStore | None = None
+    """An NFS server's folder."""
+    capacity: Annotated[
+        str, *text(r"^[1-9][0-9]*(G|T|P|Gi|Ti|Pi)$", "must be like 50Ti or 800G", longest=16)
+    ]
+    """Bytes that copies may take together, those on their way included."""
+    evict_to_percent: Annotated[Int, Field(ge=10, le=100)] = 90
+    """Once room is needed, unused copies go until so much of the capacity is taken."""
 
 
 class TariffWindow(ApiModel):
@@ -239,6 +302,8 @@ class ComputeCenterSpec(ApiModel):
     """No new job is placed here; running ones stay."""
     links: Annotated[list[Link], by("to"), Field(max_length=256)] = []
     """Links to other centers."""
+    data_store: DataStore | None = None
+    """Where copies of data sets lie here; without it none are made."""
     tariff: Tariff = Tariff()
     """Price of computing by local hour."""
     sharing: Sharing = Sharing()

@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from huiju.api.center import ComputeCenter
+from huiju.api.dataset import DatasetGrant, DatasetReplica, DatasetShare
 from huiju.api.job import CrossRegionJob
 from huiju.api.mailbox import CenterInventory, CenterWork
 from huiju.api.markers import Column
@@ -26,6 +27,9 @@ KINDS: Final[tuple[type[KubeObject], ...]] = (
     ComputeCenter,
     ComputeQueue,
     CrossRegionJob,
+    DatasetShare,
+    DatasetGrant,
+    DatasetReplica,
     CenterWork,
     CenterInventory,
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from huiju.api.dataset import Globs
 from huiju.api.markers import (
     ATOMIC,
     SET,
@@ -155,8 +156,18 @@ class Data(ApiModel):
 
     dataset: Name
     """Name of the DatasetShare."""
-    version: Word
-    """Version or channel."""
+    namespace: Label | None = None
+    """Namespace of the DatasetShare; default the job's own, else the one that a grant there
+    names."""
+    version: Word = "latest"
+    """Version or channel; what a channel means is fixed when the job is placed."""
+    mode: Literal["Stage", "Require"] = "Stage"
+    """Stage copies the data to where the job is to run, before it takes accelerators there; Require
+    runs it only where a copy is."""
+    include: Globs = []
+    """Patterns of the files that the job needs; empty is all."""
+    exclude: Globs = []
+    """Patterns of the files that it does not need."""
     mount_path: Annotated[
         str,
         *text(
@@ -217,6 +228,15 @@ class Checkpoint(ApiModel):
 
     period: Annotated[Duration, _positive("period", ": give the time between two checkpoints")]
     """Time between two checkpoints."""
+
+
+class StagingStatus(ApiModel):
+    """Data on its way to where the job is to run; the job holds no accelerators meanwhile."""
+
+    center: Name
+    """ComputeCenter that was chosen."""
+    since: Timestamp
+    """When it was chosen."""
 
 
 RESUBMIT = "delete the job and submit it again"
@@ -434,6 +454,8 @@ class CrossRegionJobStatus(ApiModel):
     """Highest epoch ever given to the job."""
     placement: PlacementStatus | None = None
     """The placement that holds now; stays after the end."""
+    staging: StagingStatus | None = None
+    """Where the job's data is on its way to, while the job waits for it."""
     history: Annotated[list[PastPlacement], ATOMIC, Field(max_length=10)] = []
     """Earlier placements, newest first."""
     avoid: Annotated[list[AvoidedCenter], ATOMIC, Field(max_length=16)] = []

@@ -82,6 +82,44 @@ class Reason(StrEnum):
     # Queues
     PARENT_MISSING = "ParentMissing"
     QUEUE_CYCLE = "QueueCycle"
+    # Data sets: agreements
+    PUBLISHED = "Published"
+    NOTHING_PUBLISHED = "NothingPublished"
+    GRANT_REQUESTED = "GrantRequested"
+    GRANT_ACTIVE = "GrantActive"
+    GRANT_DENIED = "GrantDenied"
+    GRANT_SUSPENDED = "GrantSuspended"
+    GRANT_REVOKED = "GrantRevoked"
+    GRANT_EXPIRED = "GrantExpired"
+    NO_GRANT = "NoGrant"
+    PERMISSION_DENIED = "PermissionDenied"
+    LICENSE_NOT_ACCEPTED = "LicenseNotAccepted"
+    UNKNOWN_DATASET = "UnknownDataset"
+    UNKNOWN_VERSION = "UnknownVersion"
+    RESIDENCY_FORBIDS = "ResidencyForbids"
+    # Data sets: copies
+    STAGING = "Staging"
+    COPYING = "Copying"
+    VERIFIED = "Verified"
+    COPIES_MET = "CopiesMet"
+    SERVED = "Served"
+    NO_ROUTE = "NoRoute"
+    NO_DATA_STORE = "NoDataStore"
+    NO_ELIGIBLE_CENTER = "NoEligibleCenter"
+    COPY_REQUIRED = "CopyRequired"
+    WINDOW_CLOSED = "WindowClosed"
+    LINK_BUSY = "LinkBusy"
+    THROTTLED = "Throttled"
+    PEER_UNREACHABLE = "PeerUnreachable"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_CHANGED = "SourceChanged"
+    MANIFEST_MISSING = "ManifestMissing"
+    CHECKSUM_MISMATCH = "ChecksumMismatch"
+    SIGNATURE_INVALID = "SignatureInvalid"
+    DISK_FULL = "DiskFull"
+    CLOCK_SKEW = "ClockSkew"
+    TRANSFER_FAILED = "TransferFailed"
+    COPY_EVICTED = "CopyEvicted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +391,155 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.QUEUE_CYCLE: Description(
             "The queue is above itself through its parents.",
             "Change `spec.parent` of one queue in the cycle that the message shows.",
+        ),
+    },
+    "Data sets: agreements": {
+        Reason.PUBLISHED: Description(
+            "The share has a version that jobs can name.",
+            "Nothing needs to be done.",
+        ),
+        Reason.NOTHING_PUBLISHED: Description(
+            "The share has no version yet.",
+            "Publish one with `kubectl huiju dataset publish`.",
+        ),
+        Reason.GRANT_REQUESTED: Description(
+            "The grant waits for a decision of the share's owner.",
+            "Ask the owner; `kubectl huiju dataset approve` is theirs to run.",
+        ),
+        Reason.GRANT_ACTIVE: Description(
+            "Jobs of the namespace may use the data.",
+            "Nothing needs to be done.",
+        ),
+        Reason.GRANT_DENIED: Description(
+            "The owner has refused the request.",
+            "The grant's `spec.decision.reason` says why; ask again if that has changed.",
+        ),
+        Reason.GRANT_SUSPENDED: Description(
+            "The owner has suspended the agreement for now.",
+            "Ask the owner; copies stay, and no new one is made.",
+        ),
+        Reason.GRANT_REVOKED: Description(
+            "The owner has ended the agreement.",
+            "Ask the owner for another grant; jobs that use the data are stopped after a grace "
+            "period.",
+        ),
+        Reason.GRANT_EXPIRED: Description(
+            "The agreement has ended by its date.",
+            "Ask for another with `kubectl huiju dataset grant`.",
+        ),
+        Reason.NO_GRANT: Description(
+            "The job's namespace has no agreement for the data set.",
+            "Ask for one with `kubectl huiju dataset grant NAMESPACE/NAME`.",
+        ),
+        Reason.PERMISSION_DENIED: Description(
+            "The share's terms do not allow this namespace, center or purpose.",
+            "Ask the owner to name it in `spec.access` of the DatasetShare.",
+        ),
+        Reason.LICENSE_NOT_ACCEPTED: Description(
+            "The grant accepts another license than the version has.",
+            "Read the license, delete the grant and ask again with it.",
+        ),
+        Reason.UNKNOWN_DATASET: Description(
+            "There is no such data set, or none that the namespace may know of.",
+            "Correct `spec.data`; `kubectl huiju datasets` lists what can be asked for.",
+        ),
+        Reason.UNKNOWN_VERSION: Description(
+            "The data set has no such version or channel, or it is retired.",
+            "Name one that `kubectl huiju datasets -o wide` shows.",
+        ),
+        Reason.RESIDENCY_FORBIDS: Description(
+            "The data may not lie in this center.",
+            "Use a center that `spec.residency` of the share allows; no placement relaxes it.",
+        ),
+    },
+    "Data sets: copies": {
+        Reason.STAGING: Description(
+            "The job's data is on its way to the center; no accelerators are held meanwhile.",
+            "Nothing needs to be done; `kubectl huiju transfers` shows how far it is.",
+        ),
+        Reason.COPYING: Description(
+            "The copy is being made.",
+            "Nothing needs to be done.",
+        ),
+        Reason.VERIFIED: Description(
+            "All digests of the copy are right.",
+            "Nothing needs to be done.",
+        ),
+        Reason.COPIES_MET: Description(
+            "Every copy rule of the share is met.",
+            "Nothing needs to be done.",
+        ),
+        Reason.SERVED: Description(
+            "The owner's center can hand out the data.",
+            "Nothing needs to be done.",
+        ),
+        Reason.NO_ROUTE: Description(
+            "No center with the data has a link to this one; data never goes through the hub.",
+            "Declare the link in `spec.links` of the ComputeCenter that has the data.",
+        ),
+        Reason.NO_DATA_STORE: Description(
+            "The center has no place for copies.",
+            "Set `spec.dataStore` of the ComputeCenter.",
+        ),
+        Reason.NO_ELIGIBLE_CENTER: Description(
+            "Fewer centers may hold a copy than the rule asks for.",
+            "Ask for fewer copies, or widen the rule, the residency or the access.",
+        ),
+        Reason.COPY_REQUIRED: Description(
+            "The job runs only where a copy is (mode Require), and here is none.",
+            "Make one with `kubectl huiju dataset replicate`, or use mode Stage.",
+        ),
+        Reason.WINDOW_CLOSED: Description(
+            "The link carries data only at other hours.",
+            "Wait for the time that the message names, or change `windows` of the link.",
+        ),
+        Reason.LINK_BUSY: Description(
+            "Other transfers use the link's budget.",
+            "Wait; transfers share a link equally.",
+        ),
+        Reason.THROTTLED: Description(
+            "The source asked for fewer requests.",
+            "Wait; the transfer slows down by itself.",
+        ),
+        Reason.PEER_UNREACHABLE: Description(
+            "The center that has the data does not answer.",
+            "See whether its agent runs and whether its address can be reached from the center.",
+        ),
+        Reason.SOURCE_NOT_FOUND: Description(
+            "A file of the manifest is not in the source any more.",
+            "Put it back, or publish a new version.",
+        ),
+        Reason.SOURCE_CHANGED: Description(
+            "A file of the source is another than the manifest says.",
+            "Put the old one back, or publish a new version; versions never change.",
+        ),
+        Reason.MANIFEST_MISSING: Description(
+            "The version's manifest is not in the source.",
+            "Publish the version again with `kubectl huiju dataset publish`.",
+        ),
+        Reason.CHECKSUM_MISMATCH: Description(
+            "A file arrived with another digest, also when fetched again.",
+            "Look at the source; the message names the file.",
+        ),
+        Reason.SIGNATURE_INVALID: Description(
+            "The manifest is not signed by the key that the share names.",
+            "Sign the manifest with that key, or correct `spec.signingKey`.",
+        ),
+        Reason.DISK_FULL: Description(
+            "The store has no room left, whatever its declared capacity.",
+            "Make room there, or lower `spec.dataStore.capacity` of the ComputeCenter.",
+        ),
+        Reason.CLOCK_SKEW: Description(
+            "A clock is wrong by so much that signatures do not hold.",
+            "Set the clocks of both centers by NTP.",
+        ),
+        Reason.TRANSFER_FAILED: Description(
+            "The transfer ended without a copy.",
+            "Read `status.lastError` of the DatasetReplica; it is tried again.",
+        ),
+        Reason.COPY_EVICTED: Description(
+            "The copy was removed to make room, or because nobody used it.",
+            "Nothing needs to be done; a job that needs it brings it back.",
         ),
     },
 }

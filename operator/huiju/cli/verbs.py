@@ -48,6 +48,8 @@ VERBS: Final[dict[str, Entry]] = {
     "suspend": Entry("stop a job and give its accelerators back"),
     "resume": Entry("queue a suspended job again"),
     "move": Entry("send a job away from its center, to another"),
+    "datasets": Entry("show the data sets that your namespace may ask for"),
+    "dataset": Entry("ask for a data set, decide on a request, look after copies"),
     "queues": Entry("show queues"),
     "centers": Entry("show centers and their free accelerators"),
     "join": Entry("make a cluster a center of the network", platform=True),

@@ -12,7 +12,13 @@ from huiju.kube.resources import Resource
 _JOBS: Final = Resource("view.huiju.dev", "v1alpha1", "crossregionjobs", "Explanation", True)
 
 _WHATIF: Final = Resource("view.huiju.dev", "v1alpha1", "whatif", "Explanation", True)
+_DATASETS: Final = Resource("view.huiju.dev", "v1alpha1", "datasets", "DatasetList", True)
 _CENTERS: Final = Resource("view.huiju.dev", "v1alpha1", "computecenters", "CordonEffect", False)
+
+
+def datasets_path(namespace: str) -> str:
+    """Where the data sets are listed that a namespace may ask for."""
+    return _DATASETS.path(namespace)
 
 
 def whatif_path(namespace: str) -> str:

@@ -19,6 +19,8 @@ from huiju.hub.center import Callbacks, HubSide
 from huiju.hub.centers import Centers
 from huiju.hub.collector import Collector
 from huiju.hub.commit import Committer
+from huiju.hub.datasets.catalog import Catalog
+from huiju.hub.datasets.keeper import Keeper
 from huiju.hub.dispatcher import Dispatcher
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
@@ -36,7 +38,13 @@ from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import KubeError
 from huiju.kube.informer import Informer
-from huiju.kube.resources import COMPUTE_CENTERS, COMPUTE_QUEUES, CROSS_REGION_JOBS, EVENTS
+from huiju.kube.resources import (
+    COMPUTE_CENTERS,
+    COMPUTE_QUEUES,
+    CROSS_REGION_JOBS,
+    DATASET_SHARES,
+    EVENTS,
+)
 from huiju.kube.transport import Observer
 from huiju.scheduling.core import Core
 from huiju.scheduling.model import Place, Preempt
@@ -92,6 +100,8 @@ class Hub:
         self.queues = Queues(
             self.core, client, self._queue_changed, settings.queue_figures_interval
         )
+        self.catalog = Catalog(client, self._data_changed)
+        self.keeper = Keeper(client, self.catalog, self.sites, settings)
         renderer = Renderer(client, hub_id, self.sites.get)
         writer = JobWriter(client, self.jobs)
         acceptance = Acceptance(
@@ -126,8 +136,13 @@ class Hub:
             group.create_task(self._shell.run(), name="kopf")
             group.create_task(self._relist(), name="relist")
             group.create_task(self._recorder.run(), name="events")
+            for informer in self.catalog.informers:
+                group.create_task(informer.run(), name=informer.resource.plural)
             await self._listed.wait()
             await self._informer.synced.wait()
+            for informer in self.catalog.informers:
+                await informer.synced.wait()
+            group.create_task(self.keeper.run(), name="datasets")
             group.create_task(self.centers.run(), name="centers")
             group.create_task(self.reconciler.run(), name="reconciler")
             group.create_task(self.dispatcher.run(), name="dispatcher")
@@ -212,7 +227,17 @@ class Hub:
                 self.reconciler.queue.add(job.key)
         self.dispatcher.wake()
 
+    def _data_changed(self, _share: str) -> None:
+        self.keeper.wake()
+
     def _kopf_event(self, plural: str, kind: str | None, body: Mapping[str, Any]) -> None:
+        if plural == DATASET_SHARES.plural:
+            if kind == "DELETED":
+                meta = body["metadata"]
+                self.catalog.remove(f"{meta['namespace']}/{meta['name']}")
+            else:
+                self.catalog.upsert(body)
+            return
         target = self.centers if plural == COMPUTE_CENTERS.plural else self.queues
         if kind == "DELETED":
             target.remove(str(body["metadata"]["name"]))
@@ -234,11 +259,19 @@ class Hub:
                     target.keep_only(found, int(page.resource_version or 0))
                     for item in page.items:
                         target.upsert(item)
+                await self._relist_shares()
                 self._listed.set()
                 await asyncio.sleep(60)
             except (KubeError, TimeoutError) as error:
                 log.warning("listing failed", extra={"error": str(error)})
                 await asyncio.sleep(2)
+
+    async def _relist_shares(self) -> None:
+        page = await self.client.list_all(DATASET_SHARES)
+        found = {f"{i['metadata']['namespace']}/{i['metadata']['name']}" for i in page.items}
+        self.catalog.keep_only(found, int(page.resource_version or 0))
+        for item in page.items:
+            self.catalog.upsert(item)
 
     async def _queue_statuses(self) -> None:
         until = time.monotonic() + self.settings.center_lost_after

@@ -38,6 +38,36 @@ _SEE: Final = (
         "Ask why a job waits, and read what its workers print: `why`, `logs`.",
     ),
 )
+_SEE_DATA: Final = (
+    RoleRule(
+        _HUIJU,
+        (
+            "datasetshares",
+            "datasetshares/status",
+            "datasetgrants",
+            "datasetgrants/status",
+            "datasetreplicas",
+            "datasetreplicas/status",
+        ),
+        _READ,
+        "See the data sets of the namespace, their copies, and the agreements that it has.",
+    ),
+    RoleRule(
+        _VIEW,
+        ("datasets",),
+        ("get", "list"),
+        "Search the data sets that the namespace may ask for: `datasets`.",
+    ),
+)
+_ASK_FOR_DATA: Final = (
+    RoleRule(
+        _HUIJU,
+        ("datasetgrants",),
+        ("create", "delete"),
+        "Ask for the use of a data set, and give it up: `dataset grant`. The API server takes only"
+        " the caller's own name as the one who asks.",
+    ),
+)
 _DO: Final = (
     RoleRule(_HUIJU, ("crossregionjobs",), _WRITE, "Submit, change, cancel and delete jobs."),
     RoleRule(
@@ -57,8 +87,51 @@ _NETWORK: Final = (
 )
 
 PEOPLE: Final = (
-    PeopleRole("huiju-jobs-view", "whoever may look on", _SEE, ("view", "edit", "admin")),
-    PeopleRole("huiju-jobs-edit", "users", (*_SEE, *_DO), ("edit", "admin")),
+    PeopleRole(
+        "huiju-jobs-view", "whoever may look on", (*_SEE, *_SEE_DATA), ("view", "edit", "admin")
+    ),
+    PeopleRole(
+        "huiju-jobs-edit",
+        "users",
+        (*_SEE, *_SEE_DATA, *_DO, *_ASK_FOR_DATA),
+        ("edit", "admin"),
+    ),
+    PeopleRole(
+        "huiju-data-owner",
+        "owners of data sets, in the namespace of these",
+        (
+            *_SEE_DATA,
+            RoleRule(_HUIJU, ("datasetshares",), _WRITE, "Publish and share data sets."),
+            RoleRule(
+                _HUIJU,
+                ("datasetshares",),
+                ("approve",),
+                "Decide on grants of the namespace's data sets; the API server asks for this verb"
+                " when a decision is written.",
+            ),
+            RoleRule(
+                _HUIJU,
+                ("datasetreplicas",),
+                ("create", "patch", "delete"),
+                "Order copies, have them verified once more, and remove them:"
+                " `dataset replicate|verify|rm`.",
+            ),
+        ),
+    ),
+    PeopleRole(
+        "huiju-data-decide",
+        "owners of data sets, in the whole cluster",
+        (
+            RoleRule(
+                _HUIJU,
+                ("datasetgrants",),
+                ("get", "patch"),
+                "Write decisions into the grants of other namespaces: `dataset approve|revoke`. All"
+                " else in a grant never changes, and the API server refuses decisions on data sets"
+                " for which the caller has not the verb approve.",
+            ),
+        ),
+    ),
     PeopleRole("huiju-federation-view", "users and whoever may look on", _NETWORK),
     PeopleRole(
         "huiju-federation-edit",

@@ -43,6 +43,24 @@ CLUSTER: Final = (
         "Writes decisions: placement, epoch, reason. Users' specs cannot be changed.",
     ),
     RoleRule(
+        _HUIJU,
+        ("datasetshares", "datasetgrants"),
+        ("get", "list", "watch"),
+        "Follows what is shared, and who may use it.",
+    ),
+    RoleRule(
+        _HUIJU,
+        ("datasetreplicas",),
+        ("get", "list", "watch", "create", "delete"),
+        "Makes a replica where a job or a copy rule needs one, and removes it with the copy.",
+    ),
+    RoleRule(
+        _HUIJU,
+        ("datasetshares/status", "datasetgrants/status", "datasetreplicas/status"),
+        ("patch",),
+        "Tells what a grant is worth and how far a copy is. Decisions of people cannot be changed.",
+    ),
+    RoleRule(
         "events.k8s.io",
         ("events",),
         ("create",),

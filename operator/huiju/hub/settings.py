@@ -74,6 +74,10 @@ class HubSettings:
     """What the scheduler weighs."""
     resync: float = 300.0
     """Every job is looked at again after so many seconds, whatever happened."""
+    data_interval: float = 5.0
+    """Seconds between two looks at data sets when nothing happens."""
+    data_pause: float = 0.2
+    """Least seconds between two looks at data sets."""
     bind: str = "127.0.0.1"
     """Address that health and metrics listen on."""
     health_port: int = 8081

@@ -22,7 +22,7 @@ from huiju.kube.credentials import Credentials
 log = logging.getLogger(__name__)
 
 _CLOSING = 0.25
-KINDS = ("computecenters", "computequeues")
+KINDS = ("computecenters", "computequeues", "datasetshares")
 Handler = Callable[[str, str | None, Mapping[str, Any]], None]
 """(plural, event type, body); called in the hub's loop. Type None is the first listing."""
 
@@ -75,7 +75,7 @@ def connection_info(credentials: Credentials) -> kopf.ConnectionInfo:
 
 
 class Shell:
-    """Kopf's thread: feeds ComputeCenters and ComputeQueues to `handler` in the hub's loop."""
+    """Kopf's thread: feeds the low-volume kinds to `handler` in the hub's loop."""
 
     def __init__(self, credentials: Callable[[], Credentials], handler: Handler) -> None:
         self._credentials = credentials

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from huiju.api.job import CrossRegionJobSpec
 from huiju.api.reasons import Reason
 from huiju.hub.clock import stamp
+from huiju.hub.datasets.search import search as find_datasets
 from huiju.hub.hub import Hub
 from huiju.hub.intake import job_of
 from huiju.hub.logs import Worker, worker_logs
@@ -117,6 +118,10 @@ class View:
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
         explained = self._hub.core.whatif(job_of(job), time.time())
         return {"job": job.key, "queue": job.spec.queue, **explanation_fields(explained)}
+
+    async def datasets(self, namespace: str, search: str, labels: dict[str, str]) -> list[Fields]:
+        """The data sets that a namespace may ask for; of others nothing is told."""
+        return find_datasets(self._hub.catalog, namespace, search, labels, time.time())
 
     async def cordon(self, center: str) -> Fields:
         """What cordoning a center would do to the jobs that are known now.

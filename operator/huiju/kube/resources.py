@@ -99,6 +99,9 @@ CLUSTER_ROLE_BINDINGS: Final = Resource(
 SUBJECT_ACCESS_REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False
 )
+SELF_SUBJECT_REVIEWS: Final = Resource(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False
+)
 SELF_SUBJECT_ACCESS_REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False
 )
@@ -109,5 +112,8 @@ API_SERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", "A
 COMPUTE_CENTERS: Final = Resource(*_HUIJU, "computecenters", "ComputeCenter", False)
 COMPUTE_QUEUES: Final = Resource(*_HUIJU, "computequeues", "ComputeQueue", False)
 CROSS_REGION_JOBS: Final = Resource(*_HUIJU, "crossregionjobs", "CrossRegionJob", True)
+DATASET_SHARES: Final = Resource(*_HUIJU, "datasetshares", "DatasetShare", True)
+DATASET_GRANTS: Final = Resource(*_HUIJU, "datasetgrants", "DatasetGrant", True)
+DATASET_REPLICAS: Final = Resource(*_HUIJU, "datasetreplicas", "DatasetReplica", True)
 CENTER_WORKS: Final = Resource(*_HUIJU, "centerworks", "CenterWork", True)
 CENTER_INVENTORIES: Final = Resource(*_HUIJU, "centerinventories", "CenterInventory", True)

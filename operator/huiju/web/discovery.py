@@ -36,6 +36,7 @@ API_RESOURCE_LIST: Final = {
         _resource("crossregionjobs/log", "Log", "get"),
         _resource("crossregionjobs/logs", "Log", "get"),
         _resource("whatif", "Explanation", "create"),
+        _resource("datasets", "DatasetList", "list"),
         _resource("computecenters/cordon", "CordonEffect", "get", namespaced=False),
     ],
 }

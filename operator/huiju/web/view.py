@@ -41,6 +41,9 @@ class HubView(Protocol):
     async def whatif(self, namespace: str, manifest: Fields) -> Fields:
         """Where and when a job of this manifest would run; BadRequest or Invalid if it cannot."""
 
+    async def datasets(self, namespace: str, search: str, labels: dict[str, str]) -> list[Fields]:
+        """The data sets that a namespace may ask for, by words and labels."""
+
     async def cordon(self, center: str) -> Fields:
         """What cordoning a center would do; NotFound if there is none of this name."""
 
@@ -93,6 +96,7 @@ class ViewApi:
         app.router.add_get(f"{jobs}/log", self._logs)
         app.router.add_get(f"{jobs}/logs", self._logs)
         app.router.add_post(f"/apis/{GROUP_VERSION}/namespaces/{{namespace}}/whatif", self._whatif)
+        app.router.add_get(f"/apis/{GROUP_VERSION}/namespaces/{{namespace}}/datasets", self._data)
         centers = f"/apis/{GROUP_VERSION}/computecenters/{{name}}"
         app.router.add_get(f"{centers}/cordon", self._cordon)
         for path in DOCUMENTS:
@@ -122,6 +126,14 @@ class ViewApi:
             raise Refused(400, f"the body is not a CrossRegionJob in JSON: {error}") from error
         answer = await self._view.whatif(namespace, manifest)
         return document({"kind": "Explanation", "apiVersion": GROUP_VERSION} | answer)
+
+    async def _data(self, request: web.Request) -> web.StreamResponse:
+        caller, namespace = caller_of(request, self.proxy), request.match_info["namespace"]
+        await self._access.demand(caller, Deed("list", namespace, "datasets"))
+        labels = _labels(request.query.get("labelSelector", ""))
+        items = await self._view.datasets(namespace, request.query.get("search", ""), labels)
+        kind = {"kind": "DatasetList", "apiVersion": GROUP_VERSION, "metadata": {}}
+        return document({**kind, "items": items})
 
     async def _cordon(self, request: web.Request) -> web.StreamResponse:
         # Jobs of all namespaces are told of: this is a right on the whole cluster.
@@ -188,6 +200,16 @@ async def _send(request: web.Request, chunks: AsyncIterator[bytes]) -> web.Strea
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(chunks, None)
+
+
+def _labels(selector: str) -> dict[str, str]:
+    found = {}
+    for part in filter(None, selector.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise Refused(400, f"labelSelector: {part!r} is not like domain=medical")
+        found[key.strip()] = value.lstrip("=").strip()
+    return found
 
 
 def _number(given: str | None, name: str) -> int | None:

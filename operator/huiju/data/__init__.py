@@ -1,0 +1,1 @@
+"""Data sets: manifests, moving bytes between centers, and who may."""
