@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 CENTERS ?= 3
+SEEDS ?= 1-3
+CHAOS_ARGS ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # The image: its name, its architecture, the Python of its base, and the base where it is not the
 # one that the Dockerfile names.
@@ -24,7 +26,7 @@ PIP_DOWNLOAD = $(BIN)/python -m pip --disable-pip-version-check download --quiet
 
 .PHONY: help
 help: ## Show the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: $(STAMP) ## Make the virtual environment with everything pinned
@@ -88,6 +90,10 @@ test-unit: $(STAMP) ## Only the tests that need no control plane
 spec: $(STAMP) ## Walk every state of the placement protocol's model (minutes)
 	$(BIN)/python -m tests.spec $(SPEC_ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) tools ## Storms of faults over a real federation: SEEDS=1-20 CHAOS_ARGS="--seconds 60"
+	$(BIN)/python -m tests.chaos --seeds "$(SEEDS)" $(CHAOS_ARGS)
+
 .PHONY: demo
 demo: $(STAMP) tools ## A hub, three centers, a recorded trace as real jobs, a report
 	$(BIN)/python -m demo up
@@ -117,6 +123,22 @@ image: ## Build the image from the collected wheels, without network (BASE, IMAG
 	@test -s $(WHEELS)/pip.whl || { echo "$(WHEELS) is empty; run \`make wheels ARCH=$(ARCH)\` where a package index is reached and bring the folder here"; exit 1; }
 	docker build --network none --platform linux/$(ARCH) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg ARCH=$(ARCH) --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+# What the workers of the end-to-end tests are made of, besides Python itself.
+E2E_PARTS := dist/e2e/$(ARCH)
+E2E_ARGS ?= e2e
+
+$(E2E_PARTS)/.collected: e2e/image/requirements.txt $(STAMP)
+	rm -rf $(E2E_PARTS)
+	mkdir -p $(E2E_PARTS)
+	$(PIP_DOWNLOAD) -d $(E2E_PARTS) -r e2e/image/requirements.txt
+	@touch $@
+
+.PHONY: e2e
+e2e: $(STAMP) $(E2E_PARTS)/.collected ## The charts and the image on real clusters of kind (E2E_KEEP=1 leaves them)
+	@docker image inspect $(IMAGE) >/dev/null || { echo "the engine has no image $(IMAGE); run \`make wheels image\`"; exit 1; }
+	E2E_IMAGE=$(IMAGE) E2E_BASE="$(or $(BASE),$(E2E_BASE))" E2E_WHEELS=$(abspath $(E2E_PARTS)) \
+	  $(BIN)/python -m pytest -v $(E2E_ARGS)
 
 .PHONY: bench-cycle
 bench-cycle: $(STAMP) ## The scheduling core at scale: cold and steady cycle, memory, a whole trace

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from helm.values import Center, Hub, Values, camel
 from huiju.api import crd
-from huiju.centers import admission, agentrole
+from huiju.centers import admission, agentrole, sentinelrole
 from huiju.centers import role as center_role
 from huiju.centers.role import RoleRule
 from huiju.hub import admission as hub_admission_policy
@@ -198,6 +198,25 @@ def agent_account() -> str:
     return _only_if(".Values.agent.enabled", f"# {BY}\n{body}{choice}")
 
 
+def sentinel_account() -> str:
+    """The sentinel's account in its center."""
+    name = sentinelrole.ACCOUNT
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": _NAMESPACE},
+        "automountServiceAccountToken": False,
+    }
+    made = _documents(
+        account,
+        _role("ClusterRole", name, sentinelrole.CENTER),
+        _binding("ClusterRoleBinding", name, "ClusterRole", name, account=name),
+        _role("Role", name, sentinelrole.OWN, _NAMESPACE),
+        _binding("RoleBinding", name, "Role", name, _NAMESPACE, account=name),
+    )
+    return _only_if(".Values.sentinel.enabled", made)
+
+
 def center_admission() -> str:
     """What a center's API servers refuse hub and agent, where they serve such policies."""
     made = _documents(*admission.objects("{{.Release.Namespace}}"))
@@ -288,6 +307,10 @@ def permissions() -> str:
         "## The hub's account in a push center\n",
         *_table(center_role.RULES),
         *_agent_tables(),
+        "## The sentinel's account in its center, in its own namespace\n",
+        *_table(sentinelrole.OWN),
+        "## The sentinel's account in its whole center\n",
+        *_table(sentinelrole.CENTER),
         "## People\n",
         "Nobody is bound to these but by you. Those that are part of `view`, `edit` and `admin`"
         " reach everybody who has these roles in a namespace (value `roles.aggregate`); the other"
@@ -315,6 +338,8 @@ def _agent_tables() -> Iterator[str]:
     yield from _table(agentrole.MAILBOX)
     yield "## The agent's account on the hub, outside its mailbox, once approved\n"
     yield from _table((*agentrole.HUB_WIDE, agentrole.own_center("CENTER")))
+    yield "Where it was approved with `--serves-data`, besides:\n"
+    yield from _table(agentrole.SERVING)
     yield f"## The account `{agentrole.BOOTSTRAP}` of a short-lived token, in the mailbox\n"
     yield from _table(agentrole.BOOTSTRAP_RULES)
     yield "## The agent's account in its whole center\n"
@@ -327,6 +352,8 @@ def _agent_tables() -> Iterator[str]:
     yield from _table(agentrole.CENTER_WORKING)
     yield "## The agent's account in its center, in its own namespace\n"
     yield from _table(agentrole.CENTER_OWN)
+    yield f"With `--data`, besides (Role `{agentrole.DATA_ROLE}`, which its owner binds):\n"
+    yield from _table(agentrole.CENTER_DATA)
 
 
 def _table(rules: Iterable[RoleRule]) -> Iterator[str]:
@@ -365,6 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (hub / "templates", {"admission.yaml": hub_admission()}, ""),
         (center / "templates", {"account.yaml": center_account()}, ""),
         (center / "templates", {"agent-account.yaml": agent_account()}, ""),
+        (center / "templates", {"sentinel-account.yaml": sentinel_account()}, ""),
         (center / "templates", {"admission.yaml": center_admission()}, ""),
         (ROOT / "docs" / "reference", {"permissions.md": permissions()}, ""),
     ):

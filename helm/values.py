@@ -150,6 +150,11 @@ class Hub(Values):
     """Values of the chart `huiju`."""
 
     image: Image = Field(Image(), description="The image.")
+    guard_image: str = Field(
+        "",
+        description="Image of the guard in the pods of jobs with automatic failover, as centers"
+        " pull it; the hub's own where empty.",
+    )
     replicas: int = Field(2, ge=1, le=5, description="Hubs; one leads, the others stand by.")
     crds: Crds = Field(Crds(), description="The CustomResourceDefinitions.")
     resources: Resources = Field(Resources(), description="Resources of a hub.")
@@ -278,8 +283,34 @@ class AdmissionPolicy(Values):
 class AgentPeers(Values):
     """Who may speak with the agent."""
 
-    enabled: bool = Field(True, description="Make a NetworkPolicy for the agent's pods.")
-    api_ports: list[Port] = Field([443, 6443], description="Ports of the API servers it reaches.")
+    enabled: bool = Field(True, description="Make NetworkPolicies for agent and sentinel.")
+    api_ports: list[Port] = Field([443, 6443], description="Ports of the API servers they reach.")
+
+
+class Sentinel(Values):
+    """The sentinel: asks for the center's lease, under which jobs with failover run."""
+
+    enabled: bool = Field(
+        False, description="Run it; without it jobs with failover run here without a guard."
+    )
+    lease_port: Port = Field(8083, description="Port of the pod that guards ask by the Service.")
+    health_port: Port = Field(8084, description="Port of health pages and metrics.")
+    resources: Resources = Field(
+        Resources(requests=Amounts(cpu="20m", memory="64Mi"), limits=Amounts(memory="256Mi")),
+        description="Resources.",
+    )
+    priority_class_name: str = Field(
+        "",
+        description="PriorityClass of its pod. Guarded jobs stop when it is away for the length of"
+        " a lease, so give it one that is not preempted.",
+    )
+    moves_after_seconds: int = Field(
+        20,
+        ge=0,
+        le=300,
+        description="Seconds after which it leaves a node that does not answer; far less than a"
+        " lease.",
+    )
 
 
 class Center(Values):
@@ -291,9 +322,12 @@ class Center(Values):
     push: Push = Field(Push(), description="An account for a hub that reaches the center.")
     token_secret: TokenSecret = Field(TokenSecret(), description="Credential of that account.")
     agent: Agent = Field(Agent(), description="An agent that reaches the hub.")
-    image: Image = Field(Image(), description="The image of the agent.")
+    sentinel: Sentinel = Field(Sentinel(), description="The center's side of its lease.")
+    image: Image = Field(Image(), description="The image of agent and sentinel.")
     resources: AgentResources = Field(AgentResources(), description="Resources of an agent.")
-    log: Log = Field(Log(), description="Logging of the agent.")
-    network_policy: AgentPeers = Field(AgentPeers(), description="NetworkPolicy of the agent.")
-    node_selector: Labels = Field({}, description="Nodes that agents may run on.")
-    tolerations: list[Free] = Field([], description="Taints that agents stand.")
+    log: Log = Field(Log(), description="Logging of agent and sentinel.")
+    network_policy: AgentPeers = Field(
+        AgentPeers(), description="NetworkPolicies of agent and sentinel."
+    )
+    node_selector: Labels = Field({}, description="Nodes that agent and sentinel may run on.")
+    tolerations: list[Free] = Field([], description="Taints that agent and sentinel stand.")

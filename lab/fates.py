@@ -27,6 +27,11 @@ FATE_CLUSTER: Final = PREFIX + "fate-cluster"
 EXIT_CODE: Final = PREFIX + "exit-code"
 LOST: Final = PREFIX + "lost"
 FROZEN: Final = PREFIX + "frozen"
+PLAYED: Final = PREFIX + "played"
+"""On a pod: a lab kubelet plays it with real processes, and kwok leaves it alone."""
+
+PULLER: Final = "huiju.dev/replica-uid"
+"""Label of a pod that carries a data set: `lab/pullers.py` plays it."""
 
 _INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
 _EPOCH_LABEL: Final = "huiju.dev/epoch"
@@ -86,8 +91,17 @@ def stages(cluster: str) -> list[dict[str, Any]]:
         if not file.name.endswith(".yaml"):
             continue
         text = file.read_text(encoding="utf-8").replace("@FATE@", _fate_expression(cluster))
-        found += [document for document in yaml.safe_load_all(text) if document]
+        found += [_unplayed(document) for document in yaml.safe_load_all(text) if document]
     return found
+
+
+def _unplayed(stage: dict[str, Any]) -> dict[str, Any]:
+    """The stage, of a pod only where no lab kubelet plays it; those of pullers one always does."""
+    spec = stage["spec"]
+    if spec["resourceRef"]["kind"] == "Pod":
+        for mine in (f'.metadata.annotations["{PLAYED}"]', f'.metadata.labels["{PULLER}"]'):
+            spec["selector"]["matchExpressions"].append({"key": mine, "operator": "DoesNotExist"})
+    return stage
 
 
 def _fate_expression(cluster: str) -> str:

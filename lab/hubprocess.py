@@ -28,7 +28,10 @@ class HubFailed(Exception):
 
 
 class HubProcess:
-    """`huiju hub` on this machine; or another program of Huiju's, by `words`."""
+    """`huiju hub` on this machine; or another program of Huiju's, by `words`.
+
+    `module` starts it where it is not `huiju` itself.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class HubProcess:
         arguments: Sequence[str] = (),
         *,
         words: Sequence[str] = ("hub", "--kubeconfig"),
+        module: str = "huiju",
     ) -> None:
         program, flag = words
         self.log = log
@@ -45,7 +49,7 @@ class HubProcess:
         self._command = [
             sys.executable,
             "-m",
-            "huiju",
+            module,
             program,
             f"{flag}={kubeconfig}",
             f"--health-port={port}",
@@ -67,14 +71,28 @@ class HubProcess:
 
     async def start(self, *, seconds: float = _READY_WITHIN) -> None:
         """Start it and wait until it is ready."""
-        self._process = self._spawn()
+        self.launch()
         try:
             async with asyncio.timeout(seconds):
-                while not await self._ready():
+                while not await self.ready():
                     await asyncio.sleep(0.1)
         except TimeoutError:
             self.kill()
             raise HubFailed(f"the hub is not ready after {seconds:g} s\n{self.tail()}") from None
+
+    def launch(self) -> None:
+        """Start it and wait for nothing."""
+        self._process = self._spawn()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self.alive and self._process is not None:
+            self._process.send_signal(number)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -92,8 +110,8 @@ class HubProcess:
         """End it in order; returns its exit code."""
         if self._process is None:
             return 0
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
         try:
             return await asyncio.to_thread(self._process.wait, _ENDS_WITHIN)
         except subprocess.TimeoutExpired:
@@ -104,7 +122,7 @@ class HubProcess:
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
-        if self._process is not None and self._process.poll() is None:
+        if self.alive and self._process is not None:
             self._process.kill()
             self._process.wait()
 
@@ -138,7 +156,8 @@ class HubProcess:
     ) -> None:
         await self.stop()
 
-    async def _ready(self) -> bool:
+    async def ready(self) -> bool:
+        """Whether it says so; raises HubFailed where it has ended."""
         if self._process is not None and self._process.poll() is not None:
             code = self._process.returncode
             raise HubFailed(f"the hub ended with exit code {code}\n{self.tail()}")

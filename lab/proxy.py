@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import ssl
 from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -22,15 +20,13 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from lab import streams
 from lab.cluster import Cluster
+from lab.faultrules import Fault, Request, Rule, read_request
 from lab.kwokctl import HOST
 
 _HOP: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
-)
-_PATH: Final = re.compile(
-    r"/(?:api/[^/]+|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+(?=/))?/(?P<plural>[^/]+)"
-    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>.+))?)?$"
 )
 _WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _REASONS: Final = {
@@ -44,77 +40,6 @@ _REASONS: Final = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
-
-
-class Fault(StrEnum):
-    """What can happen to a request."""
-
-    DELAY = "delay"
-    """It waits for `seconds`, then passes."""
-    ANSWER = "answer"
-    """The proxy answers with status `code`; the server never sees it."""
-    DROP = "drop"
-    """The connection breaks; the server never sees it."""
-    HANG = "hang"
-    """No answer, ever; the server never sees it."""
-    LOSE = "lose"
-    """The server does it, then the connection breaks before the answer."""
-    TWICE = "twice"
-    """The server gets it twice; the client sees the second answer."""
-    CUT = "cut"
-    """The answer breaks off after `size` bytes."""
-    STALL = "stall"
-    """The answer falls silent after `size` bytes, the connection stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a rule sees of a request."""
-
-    verb: str
-    """As Kubernetes says it: get, list, watch, create, update, patch, delete, deletecollection."""
-    resource: str
-    """Plural name, with subresource: `pods`, `jobs/status`; empty for other paths."""
-    path: str
-
-
-@dataclass(slots=True)
-class Rule:
-    """Which requests a fault concerns: by verb, path, chance and number."""
-
-    fault: Fault
-    verbs: frozenset[str] = frozenset()
-    """Empty means all."""
-    path: str = ""
-    """A regular expression, found anywhere in path and query."""
-    probability: float = 1.0
-    count: int | None = None
-    """How often at most; None means for ever."""
-    skip: int = 0
-    """So many fitting requests pass first."""
-    seconds: float = 0.0
-    code: int = 503
-    retry_after: int | None = None
-    """Seconds that an answer asks to wait."""
-    size: int = 0
-    hits: int = field(default=0, init=False)
-    """How often it happened."""
-
-    def concerns(self, request: Request, chance: random.Random) -> bool:
-        """Whether it happens to this request; counts."""
-        if self.count is not None and self.hits >= self.count:
-            return False
-        if self.verbs and request.verb not in self.verbs:
-            return False
-        if not re.search(self.path, request.path):
-            return False
-        if self.skip > 0:
-            self.skip -= 1
-            return False
-        if chance.random() >= self.probability:
-            return False
-        self.hits += 1
-        return True
 
 
 class FaultProxy:
@@ -132,6 +57,8 @@ class FaultProxy:
         self._pki = cluster.folder / "pki"
         self._open = asyncio.Event()
         self._open.set()
+        self._heard = asyncio.Event()
+        self._heard.set()
         self._runner: web.AppRunner | None = None
         self._connections: set[asyncio.BaseTransport] = set()
         self._port = 0
@@ -155,10 +82,16 @@ class FaultProxy:
     def partition(self) -> None:
         """From now on nothing passes in either direction, and nobody is told."""
         self._open.clear()
+        self._heard.clear()
+
+    def mute(self) -> None:
+        """From now on requests arrive, and no answer comes back: a partition of one way."""
+        self._heard.clear()
 
     def heal(self) -> None:
         """End a partition; what waited goes on."""
         self._open.set()
+        self._heard.set()
 
     def cut_all(self) -> None:
         """Break every connection that is open."""
@@ -195,6 +128,8 @@ class FaultProxy:
         if self._runner is not None:
             await self._runner.cleanup()
         await self._session.close()
+        # Clients in this very loop must get to see that their connections are gone.
+        await asyncio.sleep(0.1)
 
     # --- TLS ----------------------------------------------------------------------------------
 
@@ -242,7 +177,7 @@ class FaultProxy:
         await self._open.wait()
         rule = next((rule for rule in self.rules if rule.concerns(request, self._chance)), None)
         match rule.fault if rule else None:
-            case None | Fault.CUT | Fault.STALL:
+            case None | Fault.CUT | Fault.STALL | Fault.SLOW | Fault.REPEAT | Fault.REORDER:
                 pass
             case Fault.DELAY if rule:
                 await asyncio.sleep(rule.seconds)
@@ -286,49 +221,38 @@ class FaultProxy:
         answer: aiohttp.ClientResponse,
         rule: Rule | None,
     ) -> web.StreamResponse:
-        """Send the answer on as it comes, up to where a rule ends it."""
-        limit = rule.size if rule and rule.fault in (Fault.CUT, Fault.STALL) else None
+        """Send the answer on as it comes, changed or ended as a rule says."""
+        await self._heard.wait()
         response = web.StreamResponse(status=answer.status, reason=answer.reason)
         for key, value in answer.headers.items():
             if key.lower() not in _HOP:
                 response.headers.add(key, value)
         await response.prepare(incoming)
-        async for chunk in answer.content.iter_any():
-            await self._open.wait()
-            if limit is not None and rule is not None:
-                if len(chunk) > limit:
-                    await response.write(chunk[:limit])
-                    if rule.fault is Fault.STALL:
-                        await asyncio.Event().wait()
-                    _abort(transport)
-                    return response
-                limit -= len(chunk)
-            await response.write(chunk)
-        await self._open.wait()
+        try:
+            async for chunk in _changed(answer.content.iter_any(), rule):
+                await self._heard.wait()
+                await response.write(chunk)
+        except streams.Ended:
+            return _abort(transport)
+        await self._heard.wait()
         await response.write_eof()
         return response
 
 
-def read_request(method: str, path: str) -> Request:
-    """Name a request as the API server does."""
-    bare, _, query = path.partition("?")
-    found = _PATH.fullmatch(bare)
-    if found is None:
-        return Request(method.lower(), "", path)
-    plural, name, sub = found["plural"], found["name"], found["sub"]
-    watching = re.search(r"(?:^|&)watch=(?:1|true)(?:&|$)", query) is not None
-    match method:
-        case "GET" | "HEAD":
-            verb = "watch" if watching else "get" if name else "list"
-        case "POST":
-            verb = "create"
-        case "PUT":
-            verb = "update"
-        case "DELETE":
-            verb = "delete" if name else "deletecollection"
+def _changed(chunks: AsyncIterator[bytes], rule: Rule | None) -> AsyncIterator[bytes]:
+    match rule.fault if rule else None:
+        case Fault.CUT if rule:
+            return streams.cut(chunks, rule.size)
+        case Fault.STALL if rule:
+            return streams.stalled(chunks, rule.size)
+        case Fault.SLOW if rule:
+            return streams.slow(chunks, rule.seconds)
+        case Fault.REPEAT if rule:
+            return streams.repeated(chunks, rule.size)
+        case Fault.REORDER if rule:
+            return streams.reordered(chunks, rule.size)
         case _:
-            verb = method.lower()
-    return Request(verb, f"{plural}/{sub}" if sub else plural, path)
+            return chunks
 
 
 def _status(rule: Rule) -> web.Response:

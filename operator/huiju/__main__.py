@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from huiju.guard.program import main as guard
 
         return guard()
+    if words == ["prepare"]:
+        from huiju.guard.prepare import main as prepare
+
+        return prepare()
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -36,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     programs.add_parser(
         "guard", help="run beside a job's containers in its pod; see docs/failover.md"
     )
+    programs.add_parser(
+        "prepare", help="run before a job's containers in its pod; see docs/failover.md"
+    )
     simulate = programs.add_parser("simulate", help="run recorded jobs under several policies")
     if "simulate" in words:
         # Others need not wait for these imports.
@@ -46,12 +53,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         "agent", help="run the agent of a pull center: sense it, run its work, report to the hub"
     )
     _agent_arguments(agent)
+    sentinel = programs.add_parser(
+        "sentinel", help="run in a center: ask for its lease, and tell guards how long it holds"
+    )
+    _sentinel_arguments(sentinel)
+    gateway = programs.add_parser(
+        "gateway", help="hand out the files of granted data sets from folders and web servers"
+    )
+    _gateway_arguments(gateway)
+    pull = programs.add_parser("pull", help="carry out one transfer of a data set into a store")
+    _pull_arguments(pull)
     arguments = parser.parse_args(words)
     match arguments.program:
         case "hub":
             return _hub(arguments)
         case "agent":
             return _agent(arguments)
+        case "sentinel":
+            return _sentinel(arguments)
+        case "pull":
+            return _pull(arguments)
+        case "gateway":
+            return _gateway(arguments)
         case "simulate":
             return _simulate(arguments)
         case _:
@@ -71,6 +94,13 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="ADDRESS",
         help="this pod's address: the Service huiju-view leads to it while this hub leads",
+    )
+    parser.add_argument(
+        "--guard-image",
+        default="",
+        metavar="IMAGE",
+        help="image of Huiju as centers pull it, for the guard in the pods of jobs with automatic"
+        " failover; without it such jobs wait",
     )
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
@@ -99,11 +129,78 @@ def _agent_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", default="huiju-system", help="the agent's own, in the center"
     )
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="move data sets: hand out links to the center's own, and carry copies into its store",
+    )
+    parser.add_argument(
+        "--data-only",
+        action="store_true",
+        help="nothing but that: for a center that the hub itself reaches by push",
+    )
+    parser.add_argument(
+        "--data-store",
+        default="",
+        metavar="PLACE",
+        help="where copies may lie: a folder that all nodes have, or SERVER:FOLDER of NFS; the"
+        " same as spec.dataStore of the ComputeCenter",
+    )
+    parser.add_argument(
+        "--pull-image", default="", metavar="IMAGE", help="Huiju's image, for the pods that copy"
+    )
+    parser.add_argument(
+        "--gateway-url",
+        default="",
+        metavar="URL",
+        help="where consumers reach `huiju gateway` of this center, for folders and web servers",
+    )
     parser.add_argument("--bind", default="127.0.0.1", help="address of health and metrics")
     parser.add_argument("--health-port", type=int, default=8082, help="port of health and metrics")
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _sentinel_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kubeconfig", help="kubeconfig of the center; default as kubectl")
+    parser.add_argument("--namespace", default="huiju-system", help="the sentinel's own")
+    parser.add_argument(
+        "--identity", default="huiju-sentinel", help="who asks, as the Lease shows it"
+    )
+    parser.add_argument("--bind", default="127.0.0.1", help="address of all that it serves")
+    parser.add_argument("--lease-port", type=int, default=8083, help="port that guards ask")
+    parser.add_argument("--health-port", type=int, default=8084, help="port of health and metrics")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _sentinel(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    import uvloop
+
+    from huiju.kube.errors import KubeconfigRefused
+    from huiju.kube.kubeconfig import from_kubeconfig
+    from huiju.sentinel.run import run_sentinel
+    from huiju.sentinel.settings import SentinelSettings
+    from huiju.telemetry.logs import configure
+
+    configure(arguments.log_format, arguments.log_level)
+    settings = SentinelSettings(
+        namespace=arguments.namespace,
+        identity=arguments.identity,
+        bind=arguments.bind,
+        lease_port=arguments.lease_port,
+        health_port=arguments.health_port,
+    )
+    try:
+        center = from_kubeconfig(arguments.kubeconfig)
+    except KubeconfigRefused as refusal:
+        print(f"huiju sentinel: {refusal}", file=sys.stderr)
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_sentinel(center, settings))
 
 
 def _agent(arguments: argparse.Namespace) -> int:
@@ -124,9 +221,17 @@ def _agent(arguments: argparse.Namespace) -> int:
         center=arguments.center,
         namespace=arguments.namespace,
         leader_election=not arguments.no_leader_election,
+        data=arguments.data or arguments.data_only,
+        data_only=arguments.data_only,
+        data_store=arguments.data_store,
+        pull_image=arguments.pull_image,
+        gateway_url=arguments.gateway_url,
         bind=arguments.bind,
         health_port=arguments.health_port,
     )
+    if settings.data_store and not settings.pull_image:
+        print("huiju agent: --data-store needs --pull-image", file=sys.stderr)
+        return 2
 
     def identity(center: Client) -> HubIdentity:
         if arguments.hub_kubeconfig is not None:
@@ -140,6 +245,66 @@ def _agent(arguments: argparse.Namespace) -> int:
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run_agent(identity, center, settings))
+
+
+def _gateway_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
+    parser.add_argument(
+        "--state", type=Path, required=True, metavar="FOLDER", help="what it may hand out"
+    )
+    parser.add_argument("--bind", default="127.0.0.1", help="address that it listens on")
+    parser.add_argument("--port", type=int, default=8090, help="port, 0 for any")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _pull_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where order, terms and sealed links are put; see docs/data-plane.md",
+    )
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    import uvloop
+
+    from huiju.data.pull.run import run_puller
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_puller(arguments.folder))
+
+
+def _gateway(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    import uvloop
+
+    from huiju.data.gatewayrun import GatewaySettings, run_gateway
+    from huiju.telemetry.logs import configure
+
+    configure(arguments.log_format, arguments.log_level)
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        print("huiju gateway: --tls-cert and --tls-key go together", file=sys.stderr)
+        return 2
+    settings = GatewaySettings(
+        arguments.state,
+        arguments.bind,
+        arguments.port,
+        arguments.tls_cert,
+        arguments.tls_key,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run_gateway(settings))
 
 
 def _hub(arguments: argparse.Namespace) -> int:
@@ -165,6 +330,7 @@ def _hub(arguments: argparse.Namespace) -> int:
         view_bind=arguments.view_bind,
         view_port=arguments.view_port,
         view_advertise=arguments.view_advertise,
+        guard_image=arguments.guard_image,
     )
 
     def credentials() -> Credentials:

@@ -24,7 +24,9 @@ from huiju.api.structural import walk
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, ApiStatus
 from huiju.kube.resources import (
+    CENTER_COPIES,
     CENTER_INVENTORIES,
+    CENTER_SERVINGS,
     CENTER_WORKS,
     COMPUTE_CENTERS,
     COMPUTE_QUEUES,
@@ -53,6 +55,8 @@ RESOURCES = {
     "DatasetReplica": DATASET_REPLICAS,
     "CenterWork": CENTER_WORKS,
     "CenterInventory": CENTER_INVENTORIES,
+    "CenterCopy": CENTER_COPIES,
+    "CenterServing": CENTER_SERVINGS,
     "Secret": SECRETS,
     "ConfigMap": CONFIG_MAPS,
 }

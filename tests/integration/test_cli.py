@@ -33,6 +33,7 @@ from huiju.kube.resources import (
 from lab import joining
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
+from tests.patience import PATIENCE
 
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
 JOB: dict[str, Any] = {
@@ -71,7 +72,7 @@ class Cli:
 
     async def __call__(self, *words: str, stdin: str = "") -> Done:
         process = await self.start(*words)
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE)
         return Done(process.returncode or 0, out.decode(), err.decode())
 
     async def start(self, *words: str) -> asyncio.subprocess.Process:
@@ -224,7 +225,7 @@ async def test_waiting_ends_with_the_job(cli: Cli, admin: Client) -> None:
     async def submitted(name: str, *more: str) -> asyncio.subprocess.Process:
         process = await cli.start("submit", "--name", name, *FLAGS, "--wait", *more)
         assert process.stdout is not None
-        assert b"submitted" in await asyncio.wait_for(process.stdout.readline(), 30)
+        assert b"submitted" in await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         return process
 
     good, bad, refused, slow = await asyncio.gather(
@@ -239,7 +240,7 @@ async def test_waiting_ends_with_the_job(cli: Cli, admin: Client) -> None:
     never = condition("Accepted", "False", "UnknownQueue")
     await status(admin, cli.namespace, "refused", conditions=[never], message="no such queue")
     slow.send_signal(signal.SIGINT)
-    ends = [await asyncio.wait_for(p.communicate(), 30) for p in (good, bad, refused, slow)]
+    ends = [await asyncio.wait_for(p.communicate(), PATIENCE) for p in (good, bad, refused, slow)]
     assert [p.returncode for p in (good, bad, refused, slow)] == [0, 1, 1, 130]
     assert "Succeeded" in ends[0][1].decode()
     assert "exit 1" in ends[1][1].decode()
@@ -247,7 +248,7 @@ async def test_waiting_ends_with_the_job(cli: Cli, admin: Client) -> None:
     assert "Traceback" not in ends[3][1].decode()
 
     late = await submitted("late", "--timeout", "1s")
-    assert "it goes on" in (await asyncio.wait_for(late.communicate(), 30))[1].decode()
+    assert "it goes on" in (await asyncio.wait_for(late.communicate(), PATIENCE))[1].decode()
     assert late.returncode == 1
 
 
@@ -258,7 +259,7 @@ async def test_watching_prints_rows_on_change(cli: Cli, admin: Client) -> None:
 
     async def line() -> list[str]:
         assert process.stdout is not None
-        return (await asyncio.wait_for(process.stdout.readline(), 30)).decode().split()
+        return (await asyncio.wait_for(process.stdout.readline(), PATIENCE)).decode().split()
 
     assert (await line())[0] == "NAME"
     assert (await line())[0] == "pretrain"
@@ -269,7 +270,7 @@ async def test_watching_prints_rows_on_change(cli: Cli, admin: Client) -> None:
     await admin.delete(CROSS_REGION_JOBS, "pretrain", cli.namespace)
     assert (await line())[-1] == "(deleted)"
     process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 30)
+    _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 130
     assert b"Traceback" not in err
 
@@ -327,7 +328,7 @@ async def test_the_queue_log_and_the_hubs_centers_are_simulated(
             f"--kubeconfig={cli.kubeconfig}", "-o", "json", "--html", str(page),
             stdout=subprocess.PIPE,
         )  # fmt: skip
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
         assert process.returncode == 0
         found = json.loads(out)
         told_of = [(c["name"], c["nodes"], c["tflops"]) for c in found["centers"]]
@@ -429,7 +430,7 @@ async def test_completion_knows_names(cli: Cli, admin: Client) -> None:
         *(f"--kubeconfig={cli.kubeconfig}", "-n", cli.namespace, "why", "pre"),
         stdout=subprocess.PIPE,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert out == b"pretrain\n:4\n"
 
 

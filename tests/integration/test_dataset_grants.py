@@ -29,6 +29,7 @@ from huiju.kube.resources import (
 from lab import joining
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
+from tests.patience import PATIENCE
 
 GROUP = "admissionregistration.k8s.io"
 POLICIES = Resource(GROUP, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", False)
@@ -160,7 +161,7 @@ async def people(hub: Cluster, namespace_in: NamespaceIn) -> AsyncIterator[Peopl
 async def _in_force(people: People) -> None:
     """A policy is in force a moment after it was made."""
     liar = grant(people.asks_in, people.owns_in, "somebody-else")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await people.asker.create(DATASET_GRANTS, liar, people.asks_in, dry_run=True)

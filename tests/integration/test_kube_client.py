@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from huiju.kube.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    TooLarge,
     Transient,
     Unauthorized,
     Untrusted,
@@ -31,8 +33,10 @@ from huiju.kube.resources import (
     SERVICE_ACCOUNTS,
 )
 from lab.cluster import Cluster
+from lab.faultrules import Fault
 from lab.fixtures import NamespaceIn
-from lab.proxy import Fault, FaultProxy
+from lab.proxy import FaultProxy
+from tests.patience import PATIENCE
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -188,7 +192,7 @@ async def test_watch_tells_changes_in_order(
     async with await bare_cluster.client() as client:
         start = (await client.list_all(CONFIG_MAPS, space)).resource_version
         events = client.watch(CONFIG_MAPS, space, resource_version=start, type=ConfigMap)
-        async with aclosing(cast(Any, events)), asyncio.timeout(20):
+        async with aclosing(cast(Any, events)), asyncio.timeout(PATIENCE):
             assert (await anext(events)).kind is EventKind.OPENED
             await client.create(CONFIG_MAPS, config_map("a"), space)
             await client.patch(CONFIG_MAPS, "a", {"data": {"x": "1"}}, space)
@@ -250,6 +254,27 @@ async def test_an_answer_cut_short_is_an_error(
         bare_proxy.add(Fault.CUT, "list", size=50)
         with pytest.raises(Transient):
             await client.list_all(NAMESPACES)
+
+
+async def test_no_answer_fills_the_memory_of_who_asked(
+    bare_cluster: Cluster, namespace_in: NamespaceIn
+) -> None:
+    """A page that is too large comes in smaller ones; an object that is too large, not at all."""
+    space = await namespace_in(bare_cluster)
+    bounds = ClientSettings(largest=20_000, largest_page=60_000)
+    async with await bare_cluster.client() as admin:
+        for number in range(40):
+            data = {"data": {"k": os.urandom(4000).hex()}}  # nothing that packs well
+            await admin.create(CONFIG_MAPS, {"metadata": {"name": f"c-{number}"}, **data}, space)
+        large = {"metadata": {"name": "large"}, "data": {"k": "x" * 30_000}}
+        await admin.create(CONFIG_MAPS, large, space)
+    async with Client(bare_cluster.credentials(), name="bare", settings=bounds) as client:
+        page = await client.list_all(CONFIG_MAPS, space)
+        found = {item["metadata"]["name"] for item in page.items}
+        assert {"large", *(f"c-{number}" for number in range(40))} <= found
+        assert (await client.get(CONFIG_MAPS, "c-1", space))["data"]
+        with pytest.raises(TooLarge):
+            await client.get(CONFIG_MAPS, "large", space)
 
 
 async def _token(cluster: Cluster, space: str, name: str) -> str:

@@ -16,9 +16,11 @@ from huiju.kube.informer import Backoff, Informer
 from huiju.kube.resources import CONFIG_MAPS, NAMESPACES
 from lab import signals
 from lab.cluster import Cluster
+from lab.faultrules import Fault
 from lab.fixtures import NamespaceIn
 from lab.kwokctl import BARE, ClusterSpec, Component
-from lab.proxy import Fault, FaultProxy
+from lab.proxy import FaultProxy
+from tests.patience import PATIENCE
 
 QUICK = Backoff(first=0.05, last=0.5)
 
@@ -58,7 +60,7 @@ class Follower:
         elif new is not None:
             self.changes.append(f"~{new.metadata.name}")
 
-    async def tells(self, *expected: str, seconds: float = 20.0) -> None:
+    async def tells(self, *expected: str, seconds: float = PATIENCE) -> None:
         """Wait until exactly these changes were told; forgets them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -73,7 +75,7 @@ async def following(client: Client, space: str, labels: str = "") -> AsyncIterat
     follower = Follower(client, space, labels)
     task = asyncio.create_task(follower.informer.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await follower.informer.synced.wait()
         yield follower
     finally:
@@ -244,7 +246,7 @@ async def test_server_restarted_compacted_and_reset(
             # Restored from nothing: versions begin anew, far below what the informer has seen.
             for number in range(300):
                 await direct.patch(CONFIG_MAPS, "b", {"data": {"y": str(number)}}, space)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while follower.informer.store[f"{space}/b"].data.get("y") != "299":
                     await asyncio.sleep(0.05)
             follower.changes.clear()
@@ -281,7 +283,7 @@ async def test_a_paused_server(
         if component is Component.APISERVER:
             assert follower.informer.age() > 1.0
         signals.resume(cluster, component)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     await direct.create(CONFIG_MAPS, config_map("a"), "default")

@@ -12,8 +12,10 @@ from huiju.kube.client import Client, ClientSettings
 from huiju.kube.lease import ElectionSettings, Elector
 from huiju.kube.resources import LEASES
 from lab.cluster import Cluster
+from lab.faultrules import Fault
 from lab.fixtures import NamespaceIn
-from lab.proxy import Fault, FaultProxy
+from lab.proxy import FaultProxy
+from tests.patience import PATIENCE
 
 DURATION = 3
 
@@ -56,7 +58,7 @@ async def running(*candidates: Candidate) -> AsyncIterator[None]:
             await asyncio.to_thread(candidate.elector.stop)
 
 
-async def until(check: Callable[[], bool], seconds: float = 15.0) -> float:
+async def until(check: Callable[[], bool], seconds: float = PATIENCE) -> float:
     """Wait until it is true; returns when that was."""
     async with asyncio.timeout(seconds):
         while not check():

@@ -21,17 +21,19 @@ from huiju.kube.resources import CONFIG_MAPS, JOBS, NAMESPACES, NODES, PODS
 from lab import signals
 from lab.cluster import Cluster, strays
 from lab.fates import Fate, break_devices, find_node, lose_node, pod_annotations
+from lab.faultrules import Fault, read_request
 from lab.federation import runs
 from lab.fixtures import NamespaceIn
 from lab.kwokctl import BARE, ClusterSpec, Component
 from lab.nodes import ASCEND, KINDS, add_nodes
 from lab.processes import Process, command_line
-from lab.proxy import Fault, FaultProxy, read_request
+from lab.proxy import FaultProxy
+from tests.patience import PATIENCE
 
 Check = Callable[[], Awaitable[Any]]
 
 
-async def until(check: Check, seconds: float = 30.0) -> Any:
+async def until(check: Check, seconds: float = PATIENCE) -> Any:
     """What `check` returns once it is true."""
     async with asyncio.timeout(seconds):
         while not (found := await check()):

@@ -29,6 +29,7 @@ from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 from lab.nodes import ASCEND, node
 from tests.inventory_worlds import GPU, bucket_of, free_on, gpu_device
+from tests.patience import PATIENCE
 
 CENTER = ComputeCenterSpec.model_validate(
     {"connection": {"push": {"kubeconfigSecret": {"name": "bare"}}}, "region": "south"}
@@ -47,7 +48,7 @@ class Sensed:
     def _note(self) -> None:
         self.told += 1
 
-    async def shows(self, check: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def shows(self, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until the inventory shows something."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -85,7 +86,7 @@ async def sensed(bare_cluster: Cluster) -> AsyncIterator[Sensed]:
         made = Sensed(client)
         task = asyncio.create_task(made.sensor.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await made.sensor.synced.wait()
             yield made
         finally:

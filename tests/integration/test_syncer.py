@@ -25,6 +25,7 @@ from huiju.kube.errors import NotFound
 from huiju.kube.resources import CONFIG_MAPS, JOBS, NAMESPACES, SECRETS, SERVICES, Resource
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
+from tests.patience import PATIENCE
 from tests.unit.centers.workloads import HUB, job, pod_spec, target
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota", True)
@@ -57,7 +58,7 @@ async def syncing(
     syncer = Syncer(client, HUB, on_observed)
     task = asyncio.create_task(syncer.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await syncer.synced.wait()
         yield syncer
     finally:
@@ -66,7 +67,7 @@ async def syncing(
             await task
 
 
-async def until(check: Callable[[], Any], seconds: float = 20.0) -> None:
+async def until(check: Callable[[], Any], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not check():
             await asyncio.sleep(0.02)

@@ -34,6 +34,7 @@ from huiju.web.server import API_SERVICE, ViewSettings, serve_view
 from huiju.web.view import MOST_STREAMS_OF_ONE
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
+from tests.patience import PATIENCE
 
 # Cluster-scoped objects of the hub are made here: no other hub may run beside these tests.
 BASE = "/apis/view.huiju.dev/v1alpha1"
@@ -110,7 +111,7 @@ async def port(hub: Cluster, answers: Answers) -> AsyncIterator[int]:
         settings = ViewSettings(port=free_port(), namespace=SYSTEM, refresh=0.5)
         task = asyncio.create_task(serve_view(answers, client, settings))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not await available(client):
                     assert not task.done(), task.exception()
                     await asyncio.sleep(0.1)
@@ -224,7 +225,7 @@ async def test_streams_of_readers_that_left_are_given_back(
             followed = client.stream(path, {"follow": "true"})
             async with aclosing(cast(Any, followed)):
                 assert await anext(followed) == b"first\n"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     assert await anext(client.stream(path)) == b"first\n"
@@ -266,7 +267,7 @@ async def until_answered(user: Client, namespace: str, expected: set[str]) -> No
     """Rights are seen by API server and hub a moment after they are given."""
     found: set[str] = set()
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while (found := await answered(user, namespace)) != expected:
                 await asyncio.sleep(0.1)
     except TimeoutError:
@@ -329,7 +330,7 @@ async def test_a_command_without_the_right_says_which_and_whom_to_ask(
         stderr=subprocess.PIPE,
         env=os.environ,
     )
-    out, told = await asyncio.wait_for(process.communicate(), 60)
+    out, told = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert (process.returncode, out) == (1, b"")
     text = told.decode()
     assert f"system:serviceaccount:{namespace}:nobody" in text

@@ -24,6 +24,7 @@ from lab.fates import Fate, pod_annotations
 from lab.fixtures import NamespaceIn
 from lab.nodes import ASCEND, add_nodes
 from tests.integration.test_syncer import syncing
+from tests.patience import PATIENCE
 from tests.unit.centers.workloads import job, target
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota", True)
@@ -53,7 +54,7 @@ class Watcher:
         return bundle
 
     async def until(
-        self, check: Callable[[Observation], bool], seconds: float = 30.0
+        self, check: Callable[[Observation], bool], seconds: float = PATIENCE
     ) -> Observation:
         """The first observation that fits."""
         async with asyncio.timeout(seconds):
@@ -160,7 +161,7 @@ async def test_workers_that_find_no_node_are_told_after_the_deadline(watcher: Wa
 async def test_a_quota_that_refuses_pods_is_told(watcher: Watcher) -> None:
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     await watcher.client.create(QUOTAS, quota, watcher.place)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not (await watcher.client.get(QUOTAS, "none", watcher.place))["status"].get("hard"):
             await asyncio.sleep(0.1)
     await watcher.start(pod_annotations())

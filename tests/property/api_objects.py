@@ -53,12 +53,13 @@ SPELLINGS: Mapping[str, SearchStrategy[str]] = {
     meta.WORD: _word,
     meta.NAMESPACE_PATTERN: _spelled(_LOW + "*", _LOW + "-*", 20),
     meta.IMAGE: st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1),
-    r"^[-._a-zA-Z0-9]+$": st.text(_HIGH + "-._", min_size=1),
+    meta.FILE_NAME: st.builds("{}{}{}".format, st.text("-._", max_size=2), _word, st.text("-._")),
     r"^[0-9]+(k|M|G|T)?$": st.builds("{}{}".format, _number, st.sampled_from(["", "k", "G"])),
     r"^[0-9]+(Mi|Gi)$": st.builds("{}{}".format, _number, st.sampled_from(["Mi", "Gi"])),
     r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$": st.lists(
         st.text(_HIGH + "_+-", min_size=1, max_size=9), min_size=1, max_size=3
     ).map("/".join),
+    r"^/[^\s]*$": st.lists(_word, max_size=3).map(lambda t: "/" + "/".join(t)),
     r"^(/[^/\s:]+)+$": st.lists(_word, min_size=1, max_size=3).map(lambda t: "/" + "/".join(t)),
     dataset.DIGEST_PATTERN: st.text("0123456789abcdef", min_size=64, max_size=64).map(
         "sha256:{}".format
@@ -111,7 +112,7 @@ def objects_of(kind: type[KubeObject], *, status: bool = False) -> SearchStrateg
 
 def _connected(spec: Json) -> Json:
     """Leave one member of a union: almost no two that hypothesis draws would be legal."""
-    if "source" in spec:
+    if isinstance(spec.get("source"), dict):
         source = {k: v for k, v in spec["source"].items() if k in ("center", "files")}
         return {**spec, "source": {"files": {"path": "/exports"}} | source, "channels": []}
     match spec.get("connection"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from huiju.hub.intake import planned
+from huiju.hub.intake import job_of, planned, worker_request
 from huiju.hub.objects import JobObject, PlacementStatus
-from huiju.scheduling.model import Assignment
+from huiju.scheduling.model import CPU, Assignment
 
 
-def job(workers: int) -> JobObject:
+def job(workers: int, **spec: Any) -> JobObject:
     body = {
         "metadata": {"name": "train", "namespace": "team-a", "uid": "u1"},
         "spec": {
@@ -17,6 +19,7 @@ def job(workers: int) -> JobObject:
             "accelerators": [{"model": "ascend-910b3", "perWorker": 1}],
             "template": {"spec": {"containers": [{"name": "main", "image": "i"}]}},
             "workers": workers,
+            **spec,
         },
     }
     return msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
@@ -53,3 +56,16 @@ def test_nodes_that_take_unequal_numbers_are_kept_as_planned() -> None:
 def test_numbers_that_do_not_add_up_are_not_believed() -> None:
     plan = planned(job(4), placement(2, (4, 4)))
     assert sum(assignment.workers for assignment in plan) == 4
+
+
+def test_a_job_with_automatic_failover_needs_centers_that_guard_and_room_for_the_guard() -> None:
+    asked = job(1, failover={"policy": "Reschedule"})
+    shape = job_of(asked).shape
+    assert shape.guarded
+    assert dict(shape.request)[CPU] == dict(worker_request(asked, 0, "x/y"))[CPU] == 200, (
+        "the guard, and the step that runs beside it"
+    )
+    for policy in ("Never", "Ask"):
+        other = job_of(job(1, failover={"policy": policy})).shape
+        assert not other.guarded
+        assert CPU not in dict(other.request)

@@ -9,10 +9,11 @@ import pytest
 
 from huiju.api.reasons import Reason
 from huiju.centers.observe import Failure, Observation, State
+from huiju.hub import staging
 from huiju.hub import status as transitions
 from huiju.hub.clock import seconds
-from huiju.hub.lifecycle import Action, Reach, Seen, Verdict, decide
-from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
+from huiju.hub.lifecycle import Action, Bringing, Reach, Seen, Staged, Verdict, decide
+from huiju.hub.objects import DataStatus, JobObject, JobStatus, PlacementStatus
 from huiju.hub.settings import HubSettings
 
 NOW = 1_800_000_000.0
@@ -173,7 +174,7 @@ def test_an_application_failure_counts_and_ends_the_job_at_the_limit() -> None:
     ("failure", "reason", "avoids"),
     [
         (Failure.INFRASTRUCTURE, Reason.NODE_LOST, False),
-        (Failure.INFRASTRUCTURE, Reason.PREEMPTED_BY_OWNER, False),
+        (Failure.INFRASTRUCTURE, Reason.EVICTED, False),
         (Failure.PLACEMENT, Reason.QUOTA_EXCEEDED, True),
     ],
 )
@@ -186,6 +187,21 @@ def test_what_is_not_the_users_fault_never_counts_against_retries(
     assert plan.status.placement_failures == 1
     assert [a.center for a in plan.status.avoid] == (["south"] if avoids else [])
     assert plan.status.history[0].reason == reason
+
+
+def test_who_is_pushed_out_by_the_owner_loses_no_time_unless_it_happens_again() -> None:
+    pushed_out = observed(State.FAILED, Failure.INFRASTRUCTURE, Reason.PREEMPTED_BY_OWNER)
+    first = decide(job(placed()), OK, pushed_out, NOW, SETTINGS).status
+    assert first.placement is None
+    assert not first.retry_at, "whoever waits behind it would take its place"
+    assert (first.application_failures, first.placement_failures) == (0, 0)
+    again = transitions.placed(first, placement(2), "Placed.", NOW + 5)
+    pushed_out = observed(State.FAILED, Failure.INFRASTRUCTURE, Reason.PREEMPTED_BY_OWNER, epoch=2)
+    soon = decide(job(again), OK, pushed_out, NOW + 60, SETTINGS).status
+    assert soon.retry_at
+    assert soon.placement_failures == 1
+    later = NOW + SETTINGS.avoid_seconds + 1
+    assert not decide(job(again), OK, pushed_out, later, SETTINGS).status.retry_at
 
 
 def test_a_live_workload_that_cannot_start_is_stopped_before_its_placement_is_given_up() -> None:
@@ -243,7 +259,7 @@ def test_cancel_ends_the_job_whether_it_waits_or_runs() -> None:
 
 def test_a_workload_removed_by_hand_is_run_again_under_a_new_epoch() -> None:
     plan = decide(job(placed()), OK, Seen(Reach.SYNCED, None, created=True), NOW, SETTINGS)
-    assert plan.action is Action.NONE
+    assert plan.action is Action.CLEAR, "what was made for it goes first"
     assert plan.status.placement is None
     assert plan.status.reason == Reason.WORKLOAD_GONE
     assert plan.status.epoch == 1
@@ -311,11 +327,13 @@ def test_only_its_user_can_give_up_a_job_of_a_deleted_center() -> None:
 
 
 @pytest.mark.parametrize("wish", ["cancel", "suspend"])
-def test_what_was_made_for_a_workload_that_never_came_is_cleared(wish: str) -> None:
+@pytest.mark.parametrize("created", [False, True])
+def test_what_was_made_for_a_workload_that_is_not_there_is_cleared(
+    wish: str, created: bool
+) -> None:
     asked = job(placed(), **{wish: True})
-    assert decide(asked, OK, Seen(Reach.SYNCED), NOW, SETTINGS).action is Action.CLEAR
-    made = decide(asked, OK, Seen(Reach.SYNCED, None, created=True), NOW, SETTINGS)
-    assert made.action is Action.NONE
+    plan = decide(asked, OK, Seen(Reach.SYNCED, None, created=created), NOW, SETTINGS)
+    assert plan.action is Action.CLEAR
 
 
 def test_a_pending_job_past_its_deadline_is_not_looked_at_again_at_once() -> None:
@@ -325,3 +343,64 @@ def test_a_pending_job_past_its_deadline_is_not_looked_at_again_at_once() -> Non
     late = decide(job(placed()), OK, observed(State.PENDING), NOW + 3600, SETTINGS)
     assert late.action is Action.NONE
     assert late.again is None
+
+
+def test_a_job_that_hangs_is_placed_again_so_often_and_then_ends() -> None:
+    progress = {"file": "/scratch/beat", "deadline": "10m", "maxRestarts": 2}
+    hung = observed(State.FAILED, Failure.INFRASTRUCTURE, Reason.NO_PROGRESS)
+    status = placed()
+    for stalls in (1, 2):
+        status = decide(job(status, progress=progress), OK, hung, NOW, SETTINGS).status
+        assert (status.stalls, status.phase, status.placement) == (stalls, "Queued", None)
+        assert status.application_failures == 0, "nobody knows whose fault it was"
+        assert status.retry_at
+        status = transitions.placed(status, placement(stalls + 1), "Placed.", NOW)
+    ended = decide(job(status, progress=progress), OK, hung, NOW, SETTINGS).status
+    assert words(ended)["Failed"] == "True"
+    assert (ended.reason, ended.stalls) == (Reason.NO_PROGRESS, 3)
+    assert "maxRestarts is 2" in ended.message
+
+
+# --- data on its way ---
+
+
+def staging_status() -> JobStatus:
+    fixed = DataStatus("/data", "owners", "corpus", "u9", "v1", "sha256:" + "a" * 64)
+    return staging.staging(JobStatus(), "south", (fixed,), "on the way", NOW)
+
+
+def test_a_job_whose_data_is_coming_is_not_queued_and_holds_nothing() -> None:
+    plan = decide(job(staging_status()), OK, Seen(), NOW, SETTINGS, Staged(Bringing.COMING))
+    assert not plan.queued
+    assert plan.status.phase == "Staging"
+    assert plan.status.placement is None
+    assert plan.status.staging is not None
+
+
+def test_once_the_data_is_there_the_job_is_queued_and_its_choice_is_kept() -> None:
+    there = Staged(Bringing.THERE, until=NOW + 60)
+    plan = decide(job(staging_status()), OK, Seen(), NOW, SETTINGS, there)
+    assert plan.queued
+    assert plan.again == NOW + 60
+    assert plan.status.staging is not None
+    after = transitions.placed(plan.status, placement(), "placed", NOW)
+    assert after.staging is None
+    assert after.data
+
+
+def test_data_that_does_not_come_sends_the_job_to_another_center() -> None:
+    failed = Staged(Bringing.FAILED, Reason.NO_ROUTE, "no link")
+    plan = decide(job(staging_status()), OK, Seen(), NOW, SETTINGS, failed)
+    assert plan.queued
+    assert plan.status.staging is None
+    assert [(each.center, each.reason) for each in plan.status.avoid] == [("south", "NoRoute")]
+    assert plan.status.data, "the versions stay fixed"
+
+
+@pytest.mark.parametrize("spec", [{"cancel": True}, {"suspend": True}])
+def test_a_job_that_is_not_wanted_gives_its_staging_up(spec: dict[str, Any]) -> None:
+    stopped = job(staging_status(), **spec)
+    plan = decide(stopped, OK, Seen(), NOW, SETTINGS, Staged(Bringing.COMING))
+    assert plan.status.staging is None
+    refused = decide(job(staging_status()), Verdict(False), Seen(), NOW, SETTINGS)
+    assert refused.status.staging is None

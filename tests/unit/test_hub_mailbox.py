@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from huiju.centers.mailbox import Work
+from huiju.centers.names import MOST_EPOCH
 from huiju.centers.observe import State
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.wishes import MOST_ATTEMPTS, outdated
@@ -42,12 +43,19 @@ def test_what_was_written_is_seen_before_the_watch_tells_of_it() -> None:
     assert mailbox.held_epoch(UID) == 1
 
 
-def test_an_epoch_beyond_belief_is_not_believed() -> None:
+def test_an_epoch_that_no_name_can_carry_is_not_seen() -> None:
     client = Client(Credentials("https://nowhere.invalid"), name="hub")
     mailbox = Mailbox(client, "north", "hub", lambda: None, lambda _: None)
-    lie = {"epoch": 999_999_999, "state": "running"}
-    mailbox.note(body(7, {"epoch": 1}, attempts=[lie]))
-    assert mailbox.held_epoch(UID) == 1
+    lies = [{"epoch": epoch, "state": "running"} for epoch in (-1, 0, MOST_EPOCH + 1)]
+    mailbox.note(body(7, {"epoch": 1}, attempts=lies))
+    assert [seen.epoch for seen in mailbox.observations_of(UID)] == [1]
+
+
+def test_what_may_not_run_any_more_lies_in_the_mailbox_without_its_objects() -> None:
+    """Two attempts of a job with a large template did not fit into one CenterWork."""
+    large = {"epoch": 1, "desired": "Run", "objects": [{"kind": "Job"}], "workload": "w"}
+    (kept,) = outdated(None, [large])
+    assert kept == {"epoch": 1, "desired": "Stop", "reason": "Preempted", "workload": "w"}
 
 
 def test_of_older_attempts_none_may_run_and_not_all_are_kept() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from huiju.hub.population import QueueCount
+from huiju.kube.life import Life
 from huiju.scheduling.standing import Standing
-from huiju.telemetry.metrics import MOST_QUEUES, OTHERS, HubMetrics
+from huiju.telemetry.metrics import MOST_QUEUES, OTHERS, OWN, SERVING, HubMetrics
 
 
 def standing(queue: str, usage: int = 0, guarantee: int = 0) -> Standing:
@@ -55,6 +56,20 @@ def test_waits_are_shown_from_the_first_and_end_with_the_queue() -> None:
     assert shown(metrics, "wait_seconds_count", queue="a") == 1.0
     metrics.queues([standing("b")])
     assert shown(metrics, "wait_seconds_count", queue="a") is None
+
+
+def test_credentials_are_shown_while_they_are_in_use_and_have_an_end() -> None:
+    metrics = HubMetrics()
+    metrics.credentials({"south": Life(100.0, 700.0), "north": None, OWN: Life(5.0, 9.0)})
+    assert shown(metrics, "credential_issued_timestamp_seconds", credential="south") == 100.0
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential="south") == 700.0
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential="north") is None
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential=SERVING) is None
+    metrics.serving(Life(1.0, 2.0))
+    metrics.credentials({OWN: Life(6.0, 10.0)})
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential=SERVING) == 2.0
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential="south") is None
+    assert shown(metrics, "credential_expiry_timestamp_seconds", credential=OWN) == 10.0
 
 
 def test_every_family_is_told_of_as_it_is_exported() -> None:

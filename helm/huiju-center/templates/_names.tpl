@@ -14,6 +14,12 @@ app.kubernetes.io/name: huiju-center
 app.kubernetes.io/component: agent
 {{- end }}
 
+{{/* Labels by which the sentinel's pod is found; they never change. */}}
+{{- define "huiju.sentinel" -}}
+app.kubernetes.io/name: huiju-center
+app.kubernetes.io/component: sentinel
+{{- end }}
+
 {{/* The full name of the image. */}}
 {{- define "huiju.image" -}}
 {{- with .Values.image -}}

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import ValidationError
 
+from huiju.agent.datasets import run_datasets
 from huiju.agent.owner import Owner
 from huiju.agent.publisher import Publisher
+from huiju.agent.relay import Relay
 from huiju.agent.settings import AgentSettings
 from huiju.agent.worker import Worker
 from huiju.api.center import ComputeCenterSpec
@@ -52,6 +54,8 @@ class Agent:
         self._center = center
         self._identity = identity
         self._settings = settings
+        self._at_work = False
+        """Whether an agent that moves data alone does so."""
         self._waits = ""
         """What the first questions still wait for."""
         self._owner: Owner | None = None
@@ -60,6 +64,7 @@ class Agent:
         self._spec: ComputeCenterSpec | None = None
         self._respecced = asyncio.Event()
         """The hub says something else of the center's accelerators."""
+        self._relay = Relay(hub, mailbox_of(settings.center), center, settings.namespace, identity)
         self._spec_informer = Informer(
             hub,
             COMPUTE_CENTERS,
@@ -75,8 +80,17 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             # From the start, so that a platform engineer sees who wants to be let in.
             group.create_task(self._present(uid, version))
+            if not self._settings.data_only:
+                group.create_task(self._relay.run(), name="relay")
             hub_id = (await self._until(_uid_of, self._hub)).replace("-", "")[:8]
             group.create_task(self._spec_informer.run())
+            if self._settings.data:
+                await self._spec_informer.synced.wait()
+                moving = run_datasets(self._hub, self._center, lambda: self._spec, self._settings)
+                group.create_task(moving, name="datasets")
+            if self._settings.data_only:
+                self._at_work = True
+                return
             while True:
                 await self._respecced.wait()
                 self._respecced.clear()
@@ -147,16 +161,22 @@ class Agent:
     async def _present(self, uid: str, version: str) -> None:
         """Tell the hub that the agent is alive, for as long as it is."""
         while True:
-            published = self._publisher is not None and self._publisher.published.is_set()
+            published = self._at_work or (
+                self._publisher is not None and self._publisher.published.is_set()
+            )
             try:
                 await self._say(uid, version, "true" if published else "false")
-                unpublished = "" if published else "the inventory is not published yet"
+                unpublished = "" if published else self._unpublished()
                 policy = self._owner.trouble if self._owner is not None else ""
                 self._well(self._waits or policy or unpublished)
             except (KubeError, TimeoutError) as error:
                 self._well(self._explain(error))
             soon = min(self._settings.heartbeat, 0.5)
             await asyncio.sleep(self._settings.heartbeat if published else soon)
+
+    def _unpublished(self) -> str:
+        trouble = self._publisher.trouble if self._publisher is not None else ""
+        return "the inventory is not published yet" + (f": {trouble}" if trouble else "")
 
     async def _say(self, uid: str, version: str, published: str) -> None:
         body = {

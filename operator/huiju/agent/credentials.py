@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from huiju.kube.errors import (
     Unauthorized,
 )
 from huiju.kube.kubeconfig import from_secret_bytes
+from huiju.kube.life import life_of_token
 from huiju.kube.resources import SECRETS, SERVICE_ACCOUNTS
 
 log = logging.getLogger(__name__)
@@ -186,8 +186,10 @@ class OwnIdentity:
         async with Client(credentials, name="hub") as client:
             answer = await client.raw("POST", path, body=msgspec.json.encode(request))
         token = str(msgspec.json.decode(answer)["status"]["token"])
-        life = life_of(token) or self._settings.credential_lifetime
-        self._due = asked + life * self._settings.credential_share
+        # Servers may give a shorter or a longer one than was asked for.
+        life = life_of_token(token)
+        lasts = life.seconds if life is not None else self._settings.credential_lifetime
+        self._due = asked + lasts * self._settings.credential_share
         self.renewals += 1
         return replace(credentials, token=token, refresh_seconds=None, reload=None)
 
@@ -212,21 +214,6 @@ class OwnIdentity:
 
 
 # --- texts ----------------------------------------------------------------------------------------
-
-
-def life_of(token: str) -> float | None:
-    """Seconds from a token's beginning to its end, both by the clock of its issuer; None if unsaid.
-
-    Servers may give a shorter or a longer one than was asked for.
-    """
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return max(float(claims["exp"]) - float(claims["iat"]), 1.0)
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def kubeconfig_of(credentials: Credentials) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
+from huiju.centers.hostaccess import below, host_access, host_paths
 from huiju.centers.images import first_not_allowed
 from huiju.centers.names import own_namespace
 from huiju.centers.objects import PodNeeds
@@ -155,29 +156,12 @@ def _pod_breaches(policy: Policy, spec: KubeDict) -> Iterator[tuple[str, str]]:
     rank = spec.get("priorityClassName") or ""
     if policy.priority_classes and rank not in policy.priority_classes:
         yield "priorityClasses", f"priority class {rank or '(none)'}"
-    for name in ("hostNetwork", "hostPID", "hostIPC"):
-        if spec.get(name):
-            yield name, name
+    yield from host_access(spec)
     if spec.get("nodeName"):
         yield "nodeName", "a pod that chooses its node by name"
-    for volume in spec.get("volumes") or ():
-        path = (volume.get("hostPath") or {}).get("path")
-        if path is not None and not _below(path, policy.host_paths):
+    for path in host_paths(spec):
+        if not below(path, policy.host_paths):
             yield "hostPaths", f"host path {path}"
-    for container in _containers(spec):
-        if (container.get("securityContext") or {}).get("privileged"):
-            yield "privileged", "a privileged container"
-
-
-def _below(path: str, folders: tuple[str, ...]) -> bool:
-    if ".." in path.split("/"):
-        return False
-    return any(path == one or path.startswith(one.rstrip("/") + "/") for one in folders)
-
-
-def _containers(spec: KubeDict) -> Iterator[KubeDict]:
-    yield from spec.get("containers") or ()
-    yield from spec.get("initContainers") or ()
 
 
 # --- units ----------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Publisher:
     ) -> None:
         self.published = asyncio.Event()
         """Set once everything that the center has lies in the mailbox."""
+        self.trouble = ""
+        """Why the last round did not come to its end, empty if it did."""
         self.wake = asyncio.Event()
         self.writes = 0
         """Pieces written so far."""
@@ -64,8 +66,10 @@ class Publisher:
             try:
                 await self._round()
                 self.published.set()
+                self.trouble = ""
             except (KubeError, TimeoutError) as error:
-                log.info("inventory not written", extra={"error": str(error)})
+                self.trouble = str(error) or type(error).__name__
+                log.info("inventory not written: %s", self.trouble)
                 await asyncio.sleep(self._settings.retry)
                 continue
             await asyncio.sleep(self._settings.publish_interval)

@@ -22,10 +22,11 @@ from huiju.kube.credentials import Credentials
 from huiju.kube.leading import LeaderClient
 from huiju.kube.lease import ElectionSettings, Elector
 from huiju.telemetry.health import application, serving
-from huiju.telemetry.metrics import HubMetrics
+from huiju.telemetry.metrics import CENTER, OWN, HubMetrics
 
 log = logging.getLogger(__name__)
 LEASE = "huiju-agent"
+_LIVES_SECONDS = 5.0
 EXIT_OK = 0
 EXIT_LOST_LEASE = 3
 
@@ -74,9 +75,16 @@ class AgentProcess:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(on_hub.run(), name="credential")
                         group.create_task(self.agent.run(), name="agent")
+                        group.create_task(self._show_lives(hub, center), name="lives")
         finally:
             if self._elector is not None:
                 await asyncio.to_thread(self._elector.stop)
+
+    async def _show_lives(self, hub: Client, center: Client) -> None:
+        """Keep the metrics in step with credentials that are renewed now and then."""
+        while True:
+            self.metrics.credentials({OWN: hub.life, CENTER: center.life})
+            await asyncio.sleep(_LIVES_SECONDS)
 
     def _stand(self) -> None:
         if not self._settings.leader_election:

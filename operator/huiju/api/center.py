@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from huiju.api.markers import ATOMIC, SET, Column, KindInfo, Rule, by, cel_string
 from huiju.api.meta import (
+    FILE_NAME,
     LABEL_KEY,
     AcceleratorModel,
     ApiModel,
@@ -66,7 +67,7 @@ class SecretRef(ApiModel):
     key: Annotated[
         str,
         *text(
-            r"^[-._a-zA-Z0-9]+$",
+            FILE_NAME,
             "must be a key of a Secret: letters, digits, '-', '_' and '.'",
             longest=253,
         ),
@@ -232,6 +233,9 @@ class Sharing(ApiModel):
     """Hub namespaces whose jobs are accepted; `*` matches any characters."""
     image_prefixes: Annotated[list[Image], SET, Field(max_length=256)] = []
     """Images must start with one of these; empty allows all."""
+    host_paths: Annotated[list[FolderPath], SET, Field(max_length=64)] = []
+    """Folders of the nodes that pods of jobs may mount, each with everything below it, such as a
+    driver's; empty is none. In a pull center the owner's policy there says so instead."""
     kinds: Annotated[list[BroughtKind], ATOMIC, Field(max_length=3)] = [
         "ConfigMap",
         "Secret",
@@ -385,19 +389,30 @@ class Identity(ApiModel):
     """UID of the center's kube-system namespace."""
 
 
+class LeaseStatus(ApiModel):
+    """The lease under which guarded jobs run in the center."""
+
+    profile: LeaseProfileName
+    """The profile in force; a shorter one waits until no guarded job runs under this one."""
+    ends_by: Timestamp | None = None
+    """Of a lost center: no guarded job can still run there from then on."""
+
+
 class ComputeCenterStatus(ApiModel):
     """What is known of a center now."""
 
     observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
     conditions: Conditions = []
-    """Ready, Reachable, InventoryFresh, Schedulable."""
+    """Ready, Reachable, InventoryFresh, Schedulable, Leased."""
     identity: Identity | None = None
     """The cluster that was first met under this name."""
     kubernetes_version: ShortText | None = None
     """Version of the center's API server."""
     lost_since: Timestamp | None = None
     """Since when the center does not answer; survives a restart of the hub."""
+    lease: LeaseStatus | None = None
+    """The lease under which guarded jobs run there."""
     nodes: NodeCounts | None = None
     """Nodes by state."""
     summary: Text | None = None

@@ -529,6 +529,10 @@ class DatasetReplicaStatus(ApiModel):
     """Seconds that the finished transfer took, waiting apart."""
     last_error: ReplicaError | None = None
     """What went wrong last."""
+    checked: Annotated[Int, Field(ge=0, le=1_000_000)] = 0
+    """The `spec.verify` that was carried out last."""
+    repair: Flag = False
+    """Digests were found wrong: the next transfer fetches what is, and keeps the rest."""
     verified_at: Timestamp | None = None
     """When all digests were found right."""
     verified_digest: ShortText | None = None

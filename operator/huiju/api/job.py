@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from huiju.api.dataset import Globs
+from huiju.api.dataset import Digest, Globs
 from huiju.api.markers import (
     ATOMIC,
     SET,
@@ -25,6 +25,7 @@ from huiju.api.markers import (
 from huiju.api.meta import (
     DNS_LABEL,
     DNS_LABEL_WORDS,
+    FILE_NAME,
     AcceleratorModel,
     ApiModel,
     Conditions,
@@ -47,7 +48,15 @@ from huiju.api.sizes import FAMILIES, START, Family, family_of, size_fits, spell
 from huiju.api.structural import validate
 
 Phase = Literal[
-    "Queued", "Dispatching", "Running", "Succeeded", "Failed", "Suspended", "Cancelled", "Unknown"
+    "Queued",
+    "Staging",
+    "Dispatching",
+    "Running",
+    "Succeeded",
+    "Failed",
+    "Suspended",
+    "Cancelled",
+    "Unknown",
 ]
 
 
@@ -151,6 +160,18 @@ class Placement(ApiModel):
     """Labels that every worker's node must carry."""
 
 
+Directory = Annotated[
+    str,
+    *text(
+        r"^(/[^/\s:]+)+$",
+        "must be an absolute path without spaces, colons or a slash at its end, such as /data",
+        longest=512,
+        shortest=2,
+    ),
+]
+"""A path as containers see it."""
+
+
 class Data(ApiModel):
     """A data set that the job reads."""
 
@@ -168,15 +189,7 @@ class Data(ApiModel):
     """Patterns of the files that the job needs; empty is all."""
     exclude: Globs = []
     """Patterns of the files that it does not need."""
-    mount_path: Annotated[
-        str,
-        *text(
-            r"^(/[^/\s:]+)+$",
-            "must be an absolute path without spaces, colons or a slash at its end, such as /data",
-            longest=512,
-            shortest=2,
-        ),
-    ]
+    mount_path: Directory
     """Where the containers see it, read-only; each path once in a job."""
 
 
@@ -228,6 +241,56 @@ class Checkpoint(ApiModel):
 
     period: Annotated[Duration, _positive("period", ": give the time between two checkpoints")]
     """Time between two checkpoints."""
+    directory: Directory | None = None
+    """Where checkpoints outlive pods: a path in a volume of the first container. Each attempt gets
+    a folder of its own below it (`HUIJU_CHECKPOINT_DIR`), and is told of the last complete
+    checkpoint of earlier ones (`HUIJU_RESUME_FROM`)."""
+    marker: Annotated[
+        str,
+        *text(FILE_NAME, "must be the name of a file such as COMPLETE", longest=64),
+    ] = "COMPLETE"
+    """Name of the file that the job writes last into a checkpoint; without it there is none."""
+
+
+class Output(ApiModel):
+    """Where the job leaves its results."""
+
+    directory: Directory
+    """A path in a volume of the first container that outlives pods. Each attempt gets a folder of
+    its own below it (`HUIJU_OUTPUT_DIR`); what counts is that of the last epoch."""
+
+
+class ProgressHttp(ApiModel):
+    """An answer that changes as the job gets on, such as the number of its step."""
+
+    port: Annotated[Int, Field(ge=1, le=65535)]
+    """Port of the pod."""
+    path: Annotated[
+        str, *text(r"^/[^\s]*$", "must be a path such as /step, without spaces", longest=512)
+    ] = "/"
+    """Path of the answer."""
+
+
+class Progress(ApiModel):
+    """How the job shows that it gets on: exactly one of file and http."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.file) != has(self.http)",
+            "set exactly one of file and http: a file that the job touches, or an answer that"
+            " changes",
+            check=lambda self: (self.file is None) != (self.http is None),
+        ),
+    )
+    file: Directory | None = None
+    """A file in a volume of the first container (an emptyDir will do) that the job touches."""
+    http: ProgressHttp | None = None
+    """An answer of the pod that changes."""
+    deadline: Annotated[Duration, _positive("deadline", ": give the longest time without change")]
+    """An attempt without a change for so long is ended (`NoProgress`) and placed again; it runs
+    from the start of the containers, so it covers the slowest start."""
+    max_restarts: Annotated[Int, Field(ge=0, le=100)] = 3
+    """So many attempts may end so; the next one that does ends the job."""
 
 
 class StagingStatus(ApiModel):
@@ -237,6 +300,23 @@ class StagingStatus(ApiModel):
     """ComputeCenter that was chosen."""
     since: Timestamp
     """When it was chosen."""
+
+
+class DataStatus(ApiModel):
+    """What an entry of spec.data was found to mean; it stays so for the life of the job."""
+
+    mount_path: Annotated[str, StringConstraints(min_length=2, max_length=512)]
+    """Where the containers see it."""
+    namespace: Label
+    """Namespace of the DatasetShare."""
+    dataset: Name
+    """Name of the DatasetShare."""
+    share_uid: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """UID of the DatasetShare."""
+    version: Word
+    """Version."""
+    manifest_digest: Digest
+    """Digest of its manifest."""
 
 
 RESUBMIT = "delete the job and submit it again"
@@ -314,6 +394,8 @@ class CrossRegionJobSpec(ApiModel):
 
     rules: ClassVar = (
         never_set_or_unset("checkpoint", RESUBMIT),
+        never_set_or_unset("output", RESUBMIT),
+        never_set_or_unset("progress", RESUBMIT),
         *(_gang_size(family) for family in FAMILIES if family.gang != family.single),
     )
     queue: Annotated[Name, immutable("queue", RESUBMIT)]
@@ -361,6 +443,10 @@ class CrossRegionJobSpec(ApiModel):
     """What happens when the center is lost."""
     checkpoint: Checkpoint | None = None
     """How the job saves its progress; preemption prefers jobs that lose little."""
+    output: Output | None = None
+    """Where the job leaves its results, so that no two attempts mix theirs."""
+    progress: Progress | None = None
+    """How the job shows that it gets on; without it a job that hangs runs until its limit."""
     preemptible: Flag = True
     """May be stopped for a queue that is owed its guarantee."""
     scheduling_deadline: Annotated[Duration, _positive("schedulingDeadline")] = "5m"
@@ -456,6 +542,8 @@ class CrossRegionJobStatus(ApiModel):
     """The placement that holds now; stays after the end."""
     staging: StagingStatus | None = None
     """Where the job's data is on its way to, while the job waits for it."""
+    data: Annotated[list[DataStatus], by("mountPath"), Field(max_length=32)] = []
+    """The versions that the job reads, fixed when a center was first chosen."""
     history: Annotated[list[PastPlacement], ATOMIC, Field(max_length=10)] = []
     """Earlier placements, newest first."""
     avoid: Annotated[list[AvoidedCenter], ATOMIC, Field(max_length=16)] = []
@@ -464,6 +552,8 @@ class CrossRegionJobStatus(ApiModel):
     """Failures that count against retry.maxAttempts."""
     placement_failures: Annotated[Int, Field(ge=0)] = 0
     """Failures of placement or infrastructure; they only back off."""
+    stalls: Annotated[Int, Field(ge=0)] = 0
+    """Attempts that ended because they showed no progress."""
     retry_at: Timestamp | None = None
     """Not placed again before this time."""
     ready_workers: Annotated[Int, Field(ge=0)] = 0

@@ -113,6 +113,8 @@ LABEL_KEY = (
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 WORD = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 NAMESPACE_PATTERN = r"^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$"
+FILE_NAME = r"^[-._]*[a-zA-Z0-9][-._a-zA-Z0-9]*$"
+"""Also of a key of a Secret; never `.` or `..`."""
 IMAGE = r"^[^\s]+$"
 OBJECT_NAME = re.compile(DNS_NAME)
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     RESIDENCY_NOT_SATISFIED = "ResidencyNotSatisfied"
     CENTER_EXCLUDED = "CenterExcluded"
     CENTER_AVOIDED = "CenterAvoided"
+    GUARD_UNAVAILABLE = "GuardUnavailable"
     SHARING_LIMIT = "SharingLimit"
     SHARING_POLICY = "SharingPolicy"
     RESERVED_FOR_OTHER = "ReservedForOther"
@@ -62,12 +63,14 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     DISPATCH_REFUSED = "DispatchRefused"
     FOREIGN_OBJECT = "ForeignObject"
+    NO_PROGRESS = "NoProgress"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
     PREEMPTED_BY_OWNER = "PreemptedByOwner"
     PREEMPTED = "Preempted"
     MOVED = "Moved"
     WORKLOAD_GONE = "WorkloadGone"
+    LEASE_ENDED = "LeaseEnded"
     # Centers
     READY = "Ready"
     REACHABLE = "Reachable"
@@ -79,6 +82,12 @@ class Reason(StrEnum):
     INVENTORY_FRESH = "InventoryFresh"
     INVENTORY_STALE = "InventoryStale"
     MASS_ORPHANS = "MassOrphans"
+    CREDIBLE = "Credible"
+    CLAIM_REFUSED = "ClaimRefused"
+    LEASED = "Leased"
+    NO_SENTINEL = "NoSentinel"
+    LEASE_WITHHELD = "LeaseWithheld"
+    LEASE_NOT_RENEWED = "LeaseNotRenewed"
     # Queues
     PARENT_MISSING = "ParentMissing"
     QUEUE_CYCLE = "QueueCycle"
@@ -99,6 +108,7 @@ class Reason(StrEnum):
     RESIDENCY_FORBIDS = "ResidencyForbids"
     # Data sets: copies
     STAGING = "Staging"
+    TRANSFER_PENDING = "TransferPending"
     COPYING = "Copying"
     VERIFIED = "Verified"
     COPIES_MET = "CopiesMet"
@@ -237,6 +247,11 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "The center failed this job lately, or the job was moved away from there.",
             "Cure what `status.avoid` names; the center is tried again at the time given there.",
         ),
+        Reason.GUARD_UNAVAILABLE: Description(
+            "The job wants automatic failover, and the center cannot guard its pods; the message"
+            " says what is missing.",
+            "Cure what the message names in the center, or set another `spec.failover.policy`.",
+        ),
         Reason.SHARING_LIMIT: Description(
             "Jobs of the federation hold as much of the center as its owner lends.",
             "Wait until some end, or ask the owner to raise `spec.sharing`.",
@@ -313,6 +328,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "An object of the same name in the center belongs to somebody else and was left alone.",
             "Rename or delete that object in the center, or submit the job under another name.",
         ),
+        Reason.NO_PROGRESS: Description(
+            "The job showed no progress within `spec.progress.deadline`, so the attempt was ended.",
+            "Read its logs, and raise the deadline if it is too short; the job is placed again.",
+        ),
         Reason.NODE_LOST: Description(
             "A node that ran a worker stopped answering.",
             "Nothing needs to be done; the job is queued again, and the failure does not count"
@@ -325,7 +344,8 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.PREEMPTED_BY_OWNER: Description(
             "Pods of the center's own users took the place of a worker.",
-            "Nothing needs to be done; the job keeps its place in the queue and runs again.",
+            "Nothing needs to be done; the job keeps its place and runs again, with a pause only if"
+            " it is pushed out twice within ten minutes.",
         ),
         Reason.PREEMPTED: Description(
             "The job was stopped for a queue that is owed its guarantee.",
@@ -335,6 +355,12 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.MOVED: Description(
             "Someone moved the job away from its center; its place in the queue is kept.",
             "Nothing to do: it starts in another center, or in this one when ten minutes are over.",
+        ),
+        Reason.LEASE_ENDED: Description(
+            "The center's lease ran out, so the job was stopped there before it could be run"
+            " elsewhere.",
+            "Nothing needs to be done for the job, which is queued again; find out why the hub"
+            " could not renew the lease.",
         ),
         Reason.WORKLOAD_GONE: Description(
             "The workload was removed in the center, not by Huiju.",
@@ -381,6 +407,33 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.MASS_ORPHANS: Description(
             "So many workloads seem to have lost their jobs that none was removed.",
             "Check that the hub was not restored from an old backup; the message says what next.",
+        ),
+        Reason.CREDIBLE: Description(
+            "Nothing that the center says was refused lately.",
+            "Nothing needs to be done.",
+        ),
+        Reason.CLAIM_REFUSED: Description(
+            "The center said something that cannot be true, which the hub does not go by.",
+            "The message says what. Ask the center's owner; `kubectl huiju revoke CENTER` shuts out"
+            " who holds a stolen credential.",
+        ),
+        Reason.LEASED: Description(
+            "The center's sentinel asks for its lease and the hub renews it.",
+            "Nothing needs to be done.",
+        ),
+        Reason.NO_SENTINEL: Description(
+            "No sentinel asks for the center's lease; jobs with automatic failover go elsewhere.",
+            "Install chart `huiju-center` there with `sentinel.enabled=true`; see docs/safety.md.",
+        ),
+        Reason.LEASE_WITHHELD: Description(
+            "The center returned and still runs epochs that no longer count; its lease is renewed"
+            " once they have stopped.",
+            "Wait; if it lasts, look for pods in the center that do not end.",
+        ),
+        Reason.LEASE_NOT_RENEWED: Description(
+            "The hub cannot read the center's ask or write its answer.",
+            "The message says why; after an upgrade run `kubectl huiju join CENTER` again, which"
+            " renews the account's rights.",
         ),
     },
     "Queues": {
@@ -456,6 +509,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.STAGING: Description(
             "The job's data is on its way to the center; no accelerators are held meanwhile.",
             "Nothing needs to be done; `kubectl huiju transfers` shows how far it is.",
+        ),
+        Reason.TRANSFER_PENDING: Description(
+            "The transfer has its number and its room, and the center has not taken it up yet.",
+            "Wait some seconds; if it stays, see whether the center answers.",
         ),
         Reason.COPYING: Description(
             "The copy is being made.",

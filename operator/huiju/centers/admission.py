@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from huiju.centers.agentrole import ACCOUNT, CREDENTIAL, POLICY
+from huiju.centers.hostaccess import CAPABILITIES
 from huiju.centers.names import LABEL_HUB
 from huiju.centers.role import ACCOUNT as HUB_ACCOUNT
 from huiju.centers.role import PART_OF
@@ -61,6 +62,15 @@ ALWAYS: Final[tuple[Validation, ...]] = (
     (
         f"{_JOB}!{_CONTAINERS}.exists(c, c.?securityContext.?privileged.orValue(false))",
         "containers of the federation are not privileged",
+    ),
+    (
+        f"{_JOB}!{_CONTAINERS}.exists(c,"
+        " c.?securityContext.?capabilities.?add.orValue([]).exists(a, !(a in"
+        f" {list(CAPABILITIES)})) || c.?securityContext.?procMount.orValue('Default') != 'Default'"
+        " || c.?securityContext.?windowsOptions.?hostProcess.orValue(false) ||"
+        " c.?ports.orValue([]).exists(p, p.?hostPort.orValue(0) != 0)) &&"
+        f" !{_POD}.?securityContext.?windowsOptions.?hostProcess.orValue(false)",
+        "containers of the federation have no ports, processes or kernel rights of the node",
     ),
 )
 

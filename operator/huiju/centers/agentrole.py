@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from huiju.centers.lease import SENTINEL
 from huiju.centers.role import RULES, RoleRule
 
 ACCOUNT: Final = "huiju-agent"
@@ -76,6 +77,13 @@ MAILBOX: Final = (
     ),
     RoleRule(_HUIJU, ("centerworks/status",), ("patch",), "Reports what became of it."),
     RoleRule(
+        _LEASES,
+        ("leases",),
+        ("get", "list", "watch", "patch"),
+        "Carries the sentinel's asks for the center's lease to the hub, and the answers back.",
+        names=(SENTINEL,),
+    ),
+    RoleRule(
         _HUIJU,
         ("centerinventories",),
         ("list", "create", "patch", "delete"),
@@ -86,6 +94,18 @@ MAILBOX: Final = (
         ("secrets", "configmaps"),
         ("get",),
         "Fetches what travels with a job, by the name that its CenterWork gives.",
+    ),
+    RoleRule(
+        _HUIJU,
+        ("centercopies", "centerservings"),
+        ("get", "list", "watch"),
+        "Reads which copies of data sets the center is to make, and who asks for its own data.",
+    ),
+    RoleRule(
+        _HUIJU,
+        ("centercopies/status", "centerservings/status"),
+        ("patch",),
+        "Reports how far copies are, and hands out sealed links.",
     ),
 )
 """Of the agent's account, in the mailbox, once approved."""
@@ -100,6 +120,17 @@ HUB_WIDE: Final = (
     ),
 )
 """Of the agent's account on the whole hub, once approved; and its own ComputeCenter, read only."""
+
+SERVING: Final = (
+    RoleRule(
+        _HUIJU,
+        ("datasetshares", "datasetgrants", "computecenters"),
+        ("get",),
+        "Judges by itself, at each signing, the share, the grants and the center that a request"
+        " names; it can list none of them.",
+    ),
+)
+"""Of the agent's account on the whole hub, where the center is the source of data sets."""
 
 
 def own_center(center: str) -> RoleRule:
@@ -128,21 +159,36 @@ HUB_IN_MAILBOX: Final = (
     ),
     RoleRule(_LEASES, ("leases",), ("list", "watch"), "Sees whether the agent is alive."),
     RoleRule(
+        _LEASES,
+        ("leases",),
+        ("patch",),
+        "Answers the center's ask for the lease under which guarded jobs run.",
+        names=(SENTINEL,),
+    ),
+    RoleRule(
         "",
         ("secrets", "configmaps"),
         ("create", "delete"),
         "Lays down what travels with a job, and takes it away again; reads nothing back.",
     ),
+    RoleRule(
+        _HUIJU,
+        ("centercopies", "centerservings"),
+        ("list", "watch", "create", "patch", "delete"),
+        "Orders copies of data sets, asks for links, and carries the sealed answers.",
+    ),
 )
 """Of the hub's account, in each mailbox."""
 
 _LOOKS: Final = frozenset({"get", "list", "watch"})
+_HUBS_OWN: Final = (("pods/log",), ("leases",))
+"""What only a hub that reaches the center needs; of Leases the agent has its own rules."""
 
 
 def _looking() -> Iterator[RoleRule]:
     """What senses and follows; a Secret is read only where the agent also writes."""
     for rule in RULES:
-        if "secrets" not in rule.resources and rule.resources != ("pods/log",):
+        if "secrets" not in rule.resources and rule.resources not in _HUBS_OWN:
             yield replace(rule, verbs=tuple(verb for verb in rule.verbs if verb in _LOOKS))
 
 
@@ -151,7 +197,7 @@ def _working() -> Iterator[RoleRule]:
     for rule in RULES:
         if "secrets" in rule.resources:
             yield rule
-        elif not _LOOKS.issuperset(rule.verbs):
+        elif not _LOOKS.issuperset(rule.verbs) and rule.resources not in _HUBS_OWN:
             yield replace(rule, verbs=tuple(verb for verb in rule.verbs if verb not in _LOOKS))
 
 
@@ -165,6 +211,13 @@ CENTER_WORKING: Final = tuple(_working())
 CENTER_OWN: Final = (
     RoleRule(_LEASES, ("leases",), ("create",), "Makes the Lease under which one agent works."),
     RoleRule(_LEASES, ("leases",), ("get", "patch"), "Holds that Lease.", names=(PRESENCE,)),
+    RoleRule(
+        _LEASES,
+        ("leases",),
+        ("get", "list", "watch", "patch"),
+        "Carries the sentinel's asks for the center's lease to the hub, and the answers back.",
+        names=(SENTINEL,),
+    ),
     RoleRule("", ("secrets",), ("create",), "Keeps its own credential for the hub."),
     RoleRule(
         "",
@@ -182,3 +235,28 @@ CENTER_OWN: Final = (
     ),
 )
 """Of the agent's account in its own namespace in the center."""
+
+DATA_ROLE: Final = "huiju-agent-data"
+CENTER_DATA: Final = (
+    RoleRule(
+        "batch",
+        ("jobs",),
+        ("list", "watch", "create", "delete"),
+        "Runs pullers, which carry data sets into the center's store.",
+    ),
+    RoleRule(
+        "",
+        ("pods",),
+        ("list", "watch", "patch"),
+        "Finds the pods of pullers; a note on one has its kubelet bring what is new in its Secret.",
+    ),
+    RoleRule("", ("pods/log",), ("get",), "Reads what pullers say of their progress."),
+    RoleRule(
+        "",
+        ("secrets",),
+        ("get", "patch", "delete"),
+        "Tells pullers what to do, and reads the keys of the center's own data, which lie in this"
+        " namespace alone.",
+    ),
+)
+"""Of the agent's account in its own namespace, where the center holds copies or has data."""

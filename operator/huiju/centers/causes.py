@@ -15,6 +15,7 @@ from typing import Final
 from huiju.api.reasons import Reason
 from huiju.centers.launch import INDEX_ANNOTATION
 from huiju.centers.objects import Condition, ContainerStatus, Pod, Terminated
+from huiju.guard.terms import CODES, GUARD
 
 
 class Failure(Enum):
@@ -104,6 +105,11 @@ def end_of(pod: Pod) -> Cause | None:
     disruption = condition_of(pod.status.conditions, "DisruptionTarget")
     if disruption is not None and pod.status.phase != "Succeeded":
         return _disrupted(pod, disruption)
+    if pod.status.phase in ("Failed", "Succeeded"):
+        # Also of one that ended well: a program that heeds its TERM often does, and is not done.
+        stopped = _stopped_by_guard(pod)
+        if stopped is not None:
+            return stopped
     if pod.status.phase == "Failed":
         named = _named(pod)
         if named is not None:
@@ -128,6 +134,28 @@ def _disrupted(pod: Pod, disruption: Condition) -> Cause:
         f"{_placed(pod)} {words}{_said(disruption.message or pod.status.message)}",
         when(disruption.last_transition_time) or 0.0,
     )
+
+
+def _stopped_by_guard(pod: Pod) -> Cause | None:
+    """The guard had the pod stopped, and left word of it behind."""
+    for status in pod.status.init_container_statuses:
+        left = status.state.terminated
+        if status.name != GUARD or left is None:
+            continue
+        for word, code in CODES.items():
+            if left.exit_code == code or left.message.startswith(f"{word}:"):
+                words = left.message.removeprefix(f"{word}:")
+                message = f"{_placed(pod)} was stopped by its guard{_said(words)}"
+                return Cause(Failure.INFRASTRUCTURE, Reason(word), message, _ended_at(pod))
+    return None
+
+
+def guard_word(message: str) -> Reason | None:
+    """Why a guard stopped its pod, from what the workload's own condition says of exit codes."""
+    if f"Container {GUARD} " not in message:
+        return None
+    words = (Reason(word) for word, code in CODES.items() if f"exit code {code} " in message)
+    return next(words, None)
 
 
 def _named(pod: Pod) -> Cause | None:

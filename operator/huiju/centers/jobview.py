@@ -49,8 +49,12 @@ class ViewData(msgspec.Struct, rename="camel", frozen=True):
     """See `api.job.Data`."""
 
     dataset: str
-    version: str
     mount_path: str
+    namespace: str = ""
+    version: str = "latest"
+    mode: str = "Stage"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class ViewPlacement(msgspec.Struct, rename="camel", frozen=True):
@@ -63,6 +67,34 @@ class ViewFailover(msgspec.Struct, rename="camel", frozen=True):
     """See `api.job.Failover`; the rest of it is the hub's."""
 
     policy: str = "Never"
+
+
+class ViewCheckpoint(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Checkpoint`; its period is the scheduler's."""
+
+    directory: str = ""
+    marker: str = "COMPLETE"
+
+
+class ViewOutput(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Output`."""
+
+    directory: str
+
+
+class ViewProgressHttp(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.ProgressHttp`."""
+
+    port: int
+    path: str = "/"
+
+
+class ViewProgress(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Progress`; how often it may fail is the hub's."""
+
+    deadline: str
+    file: str = ""
+    http: ViewProgressHttp | None = None
 
 
 class ViewSpec(msgspec.Struct, rename="camel"):
@@ -78,6 +110,9 @@ class ViewSpec(msgspec.Struct, rename="camel"):
     placement: ViewPlacement = msgspec.field(default_factory=ViewPlacement)
     scheduling_deadline: str = "5m"
     failover: ViewFailover = ViewFailover()
+    checkpoint: ViewCheckpoint | None = None
+    output: ViewOutput | None = None
+    progress: ViewProgress | None = None
 
 
 class JobView(msgspec.Struct, rename="camel"):

@@ -57,8 +57,10 @@ class MirroredInventory(Inventory):
         """Tell the ledger which pods came and went."""
         for owner in before.keys() | after.keys():
             change = after.get(owner, 0) - before.get(owner, 0)
-            for _ in range(abs(change)):
-                (self._ledger.bind if change > 0 else self._ledger.unbind)(owner, node)
+            if change > 0:
+                self._ledger.bind(owner, node, change)
+            elif change < 0:
+                self._ledger.unbind(owner, node, -change)
 
     def _recount(self) -> None:
         self._dirty |= self._ledger.settle()

@@ -18,6 +18,8 @@ LABEL_HUB: Final = f"{GROUP}/hub"
 LABEL_JOB_UID: Final = f"{GROUP}/job-uid"
 LABEL_EPOCH: Final = f"{GROUP}/epoch"
 _EPOCH_DIGITS: Final = 9
+MOST_EPOCH: Final = 10**_EPOCH_DIGITS - 1
+"""The highest epoch that a name, a label and a mailbox can carry."""
 LABEL_JOB_NAMESPACE: Final = f"{GROUP}/job-namespace"
 LABEL_JOB_NAME: Final = f"{GROUP}/job-name"
 ORIGIN: Final = f"{GROUP}/origin"
@@ -26,6 +28,12 @@ SCHEDULING_DEADLINE: Final = f"{GROUP}/scheduling-deadline"
 """Annotation of a workload: the time, as a duration, for all its pods to be bound."""
 DEPENDENTS: Final = f"{GROUP}/dependents"
 """Annotation of a workload: plural names of the kinds that were made with it."""
+FAILOVER: Final = f"{GROUP}/failover"
+"""Label of a workload whose job is placed anew when its center is lost."""
+GUARDED: Final = "guarded"
+"""Value of that label: its pods stop by themselves when the lease has run out."""
+UNGUARDED: Final = "unguarded"
+"""Value of that label: the sentinel stops it when the lease has run out."""
 STOP_REASON: Final = f"{GROUP}/stop-reason"
 STOP_MESSAGE: Final = f"{GROUP}/stop-message"
 
@@ -33,6 +41,8 @@ LONGEST: Final = 63
 _LONGEST_WORKLOAD: Final = LONGEST - len("-4095") - len("-xxxxx")
 """Room for the largest index and for the random end that a pod's name gets."""
 _LONGEST_OBJECT: Final = 253
+_NAMESPACE_DIGITS: Final = 20
+"""Of the digest in a namespace's name: 80 bits, which nobody meets by trying."""
 _ILLEGAL: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -62,6 +72,11 @@ def workload_name(job: str, uid: str, epoch: int) -> str:
     return f"{word[: room - len(end)].rstrip('-')}{end}-e{epoch}"
 
 
+def attempts_folder(job: str, uid: str) -> str:
+    """Name of the folder in which all attempts of a job leave what is theirs."""
+    return f"{_shortened(job, LONGEST)}-{_digest(uid, 8)}"
+
+
 def carried_name(workload: str, original: str) -> str:
     """Name in the center of a ConfigMap or Secret that travels with a job."""
     return _shortened(f"{workload}-{original}", _LONGEST_OBJECT)
@@ -72,8 +87,9 @@ def own_namespace(hub_id: str, namespace: str) -> str:
     plain = f"huiju-{hub_id}-{namespace}"
     if len(plain) < LONGEST:
         return plain
-    # Exactly 63 characters, which no uncut name has: the two kinds never meet.
-    end = _digest(plain, 8)
+    # Exactly 63 characters, which no uncut name has: the two kinds never meet. Whoever may choose
+    # the name of a namespace must not find one that ends where another's Secrets are.
+    end = _digest(plain, _NAMESPACE_DIGITS)
     return f"{plain[: LONGEST - len(end) - 1]}-{end}"
 
 

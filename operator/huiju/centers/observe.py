@@ -21,12 +21,14 @@ from huiju.centers.causes import (
     Failure,
     condition_of,
     end_of,
+    guard_word,
     hindrance_of,
     started_at,
     when,
 )
-from huiju.centers.names import SCHEDULING_DEADLINE, STOP_MESSAGE, STOP_REASON
+from huiju.centers.names import FAILOVER, GUARDED, SCHEDULING_DEADLINE, STOP_MESSAGE, STOP_REASON
 from huiju.centers.objects import Condition, JobStatus, Meta, Pod
+from huiju.guard.terms import CODES, GUARD
 
 __all__ = ["Failure", "Observation", "State", "Workload", "first_cause", "observe", "unsettled"]
 
@@ -127,6 +129,8 @@ def observe(
     )
     status = workload.status
     complete = condition_of(status.conditions, "Complete")
+    if complete is not None and _is_guarded(workload, pods):
+        return _guarded_end(seen, workload, complete, pods, live, remembered)
     if complete is not None:
         return _succeeded(seen, workload, complete)
     failed = condition_of(status.conditions, "Failed")
@@ -144,6 +148,9 @@ def first_cause(pods: Sequence[Pod], remembered: Cause | None = None) -> Cause |
     causes = [cause for pod in pods if (cause := end_of(pod)) is not None]
     if remembered is not None:
         causes.append(remembered)
+    if any(cause.reason in _BY_GUARD for cause in causes):
+        # Workers whose peers were stopped may fail sooner than these end.
+        causes = [cause for cause in causes if cause.failure is not Failure.APPLICATION]
     # On a tie the application is not to blame.
     return min(
         causes,
@@ -185,6 +192,33 @@ def _succeeded(seen: Observation, workload: Workload, complete: Condition) -> Ob
     return replace(seen, state=State.SUCCEEDED, finished_at=at, since=at or 0.0)
 
 
+_BY_GUARD: Final = frozenset(map(Reason, CODES))
+
+
+def _is_guarded(workload: Workload, pods: Sequence[Pod]) -> bool:
+    if (workload.metadata.labels or {}).get(FAILOVER) == GUARDED:
+        return True
+    return any(one.name == GUARD for pod in pods for one in pod.status.init_container_statuses)
+
+
+def _guarded_end(
+    seen: Observation,
+    workload: Workload,
+    complete: Condition,
+    pods: Sequence[Pod],
+    live: Sequence[Pod],
+    remembered: Cause | None,
+) -> Observation:
+    """A program that its guard stopped may end well without being done: its pods tell."""
+    if live:
+        return seen  # what their guards leave behind is not known yet
+    causes = [remembered, *map(end_of, pods)]
+    cause = next((c for c in causes if c is not None and c.reason in _BY_GUARD), None)
+    if cause is None:
+        return _succeeded(seen, workload, complete)
+    return _failed(seen, workload, complete, cause)
+
+
 def _failed(
     seen: Observation, workload: Workload, failed: Condition, cause: Cause | None
 ) -> Observation:
@@ -210,6 +244,10 @@ def _by_condition(workload: Workload, failed: Condition, cause: Cause | None) ->
         message = f"Ran longer than spec.maxRuntime allows{allowed}."
         return Cause(Failure.APPLICATION, Reason.RUNTIME_EXCEEDED, message)
     disrupted = failed.reason == "PodFailurePolicy"
+    word = guard_word(failed.message) if disrupted else None
+    if word is not None:
+        told = cause is not None and cause.reason in _BY_GUARD
+        return cause if cause and told else Cause(Failure.INFRASTRUCTURE, word, failed.message)
     if cause is not None and not (disrupted and cause.failure is Failure.APPLICATION):
         return cause
     if disrupted:

@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 import msgspec
 
-from huiju.api.center import RegistryMirror, Sharing
+from huiju.api.center import DataStore, RegistryMirror, Sharing
 from huiju.api.reasons import Reason
 from huiju.centers.affinity import add_node_affinity
+from huiju.centers.attempts import (
+    add_preparation,
+    attempt_environment,
+    attempt_of,
+    check_directories,
+)
 from huiju.centers.bundle import KubeDict
 from huiju.centers.carried import Carried, Names, refer_to_copies
+from huiju.centers.guarding import add_guard, check_guardable
+from huiju.centers.hostaccess import check_host_access
 from huiju.centers.images import first_not_allowed, rewrite_images
 from huiju.centers.jobview import JobView
 from huiju.centers.launch import (
@@ -26,6 +34,7 @@ from huiju.centers.launch import (
     launch_environment,
 )
 from huiju.centers.lease import LeaseTerms
+from huiju.centers.mounts import Mount, add_mounts, refuse_own_way
 from huiju.centers.refusals import DispatchRefused, RenderRefused
 from huiju.centers.shape import check_shape
 
@@ -51,6 +60,14 @@ class Target:
     sharing: Sharing
     mirrors: tuple[RegistryMirror, ...]
     carried: Carried
+    mounts: tuple[Mount, ...] = ()
+    """Copies that the job reads; each is verified."""
+    store: DataStore | None = None
+    """Where the center keeps copies: nobody reaches it but by `mounts`."""
+    host_paths: tuple[str, ...] | None = ()
+    """Folders of the nodes that the user's pods may mount; None: the center's agent judges."""
+    image: str = ""
+    """Huiju's own image, before the mirrors, for the guard and the first step of pods."""
     lease: LeaseTerms | None = None
     """The pods are to run under the center's lease, on these terms: the guard stops them when it
     has run out. None: without a guard."""
@@ -64,9 +81,20 @@ def pod_template(job: JobView, target: Target, workload: str, labels: dict[str, 
         DispatchRefused: the center's owner does not let one of the images in.
     """
     check_shape(job.spec.template)
+    check_host_access(job.spec.template["spec"], target.center, target.host_paths)
+    progress = job.spec.progress
+    if job.spec.failover.policy == "Reschedule" or progress is not None:
+        check_guardable(job.spec.template, job.spec.launch.port)
+    check_directories(job)
     template = _copy(job.spec.template)
     spec: KubeDict = template["spec"]
     _fill_main(spec["containers"][0], job, target)
+    refuse_own_way(spec, target.store, target.center)
+    add_mounts(spec, target.mounts)
+    attempt = attempt_of(job, target.epoch)
+    add_preparation(spec, attempt, target.image, guarded=target.lease is not None)
+    if target.lease is not None or progress is not None:
+        add_guard(spec, target.lease, target.image, progress)
     _check_images(spec, target)
     rewrite_images(spec, target.mirrors)
     _fill_environment(spec, job, target, workload)
@@ -144,7 +172,7 @@ def _fill_environment(spec: KubeDict, job: JobView, target: Target, workload: st
             epoch=target.epoch,
             model=chosen.model,
         )
-    )
+    ) + attempt_environment(attempt_of(job, target.epoch))
     gang = Gang(
         framework=launch.framework,
         workers=job.spec.workers,

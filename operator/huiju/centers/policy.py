@@ -35,8 +35,13 @@ def center_view(
     closed: str,
     message: str,
     now: float,
+    links: tuple[Link, ...] | None = None,
+    unguarded: str = "",
 ) -> Center:
-    """What a center can run now; `closed` names the reason that nothing may be placed there."""
+    """What a center can run now; `closed` names the reason that nothing may be placed there.
+
+    `links` are its links where more is known of them than what is declared.
+    """
     sharing = spec.sharing
     return Center(
         name=name,
@@ -45,15 +50,21 @@ def center_view(
         residency=frozenset(spec.residency),
         closed=closed,
         closed_message=message,
+        unguarded=unguarded,
         limits=share_limits(sharing, inventory.census()),
         namespaces=tuple(sharing.namespaces),
         image_prefixes=tuple(sharing.image_prefixes),
         kinds=frozenset(sharing.kinds),
-        links=tuple(
-            Link(link.to, bytes_per_second(link.bandwidth), float(link.price_per_gigabyte))
-            for link in spec.links
-        ),
+        links=declared_links(spec) if links is None else links,
         hourly_price=hourly_price(spec, now),
+    )
+
+
+def declared_links(spec: ComputeCenterSpec) -> tuple[Link, ...]:
+    """The links as the center declares them."""
+    return tuple(
+        Link(link.to, bytes_per_second(link.bandwidth), float(link.price_per_gigabyte))
+        for link in spec.links
     )
 
 

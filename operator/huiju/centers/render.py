@@ -17,8 +17,11 @@ from huiju.centers.carried import Names, copies
 from huiju.centers.jobview import JobView, ViewCarry
 from huiju.centers.names import (
     DEPENDENTS,
+    FAILOVER,
+    GUARDED,
     ORIGIN,
     SCHEDULING_DEADLINE,
+    UNGUARDED,
     Origin,
     carried_name,
     center_namespace,
@@ -26,6 +29,7 @@ from huiju.centers.names import (
 )
 from huiju.centers.pods import Target, pod_template
 from huiju.centers.refusals import DispatchRefused, RenderRefused
+from huiju.guard.terms import CODES, GUARD
 from huiju.kube.resources import CONFIG_MAPS, SECRETS, SERVICES, Resource
 from huiju.scheduling.filter import kind_message
 
@@ -41,11 +45,9 @@ def render(job: JobView, target: Target) -> Bundle:
         RenderRefused: the job cannot be run as it is written, wherever it would be.
         DispatchRefused: this center does not take it; another may.
     """
-    if job.spec.data:
-        raise RenderRefused(
-            Reason.INVALID_SPEC,
-            "spec.data: data sets cannot be mounted yet; take it out, and give the job its data by"
-            " a volume in spec.template",
+    if {data.mount_path for data in job.spec.data} != {mount.path for mount in target.mounts}:
+        raise DispatchRefused(
+            Reason.STAGING, f"Center {target.center} has not all data sets of spec.data."
         )
     meta = job.metadata
     origin = Origin(target.hub_id, meta.namespace, meta.name, meta.uid, target.epoch)
@@ -68,6 +70,7 @@ def render(job: JobView, target: Target) -> Bundle:
         center_namespace=namespace,
         workload=workload,
         objects=(*needed, _workload(job, target, origin, namespace, workload, needed)),
+        guarded=target.lease is not None,
     )
 
 
@@ -116,19 +119,24 @@ def _workload(
         # Who removes the workload must find them again by name: Secrets cannot be listed.
         found = (f"{PLURALS[one['kind']]}/{one['metadata']['name']}" for one in needed)
         notes[DEPENDENTS] = ",".join(found)
+    rules = [_DISRUPTION_ENDS_THE_ATTEMPT]
+    if target.lease is not None or job.spec.progress is not None:
+        rules.append(_THE_GUARD_ENDS_THE_ATTEMPT)
     workers = job.spec.workers
     spec: KubeDict = {
         "parallelism": workers,
         "completions": workers,
         "completionMode": "Indexed",  # for one worker too: it is number 0 to whoever asks for logs
         "backoffLimit": 0,
-        "podFailurePolicy": {"rules": [_DISRUPTION_ENDS_THE_ATTEMPT]},
+        "podFailurePolicy": {"rules": rules},
         "template": pod_template(job, target, workload, origin.labels()),
     }
     if job.spec.max_runtime:
         spec["activeDeadlineSeconds"] = max(1, math.ceil(parse_duration(job.spec.max_runtime)))
     metadata = _metadata(workload, namespace, origin)
     metadata["annotations"] |= notes
+    if job.spec.failover.policy != "Never":
+        metadata["labels"] |= {FAILOVER: GUARDED if target.lease else UNGUARDED}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
@@ -137,4 +145,8 @@ def _workload(
 _DISRUPTION_ENDS_THE_ATTEMPT: KubeDict = {
     "action": "FailJob",
     "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+}
+_THE_GUARD_ENDS_THE_ATTEMPT: KubeDict = {
+    "action": "FailJob",
+    "onExitCodes": {"containerName": GUARD, "operator": "In", "values": sorted(CODES.values())},
 }

@@ -75,15 +75,15 @@ class Ledger:
         self._unsettled.add((uid, epoch))
         return True
 
-    def bind(self, owner: Owner, node: str) -> None:
-        """A pod of the job has a node."""
-        self._bound.setdefault(owner, Counter())[node] += 1
+    def bind(self, owner: Owner, node: str, count: int = 1) -> None:
+        """So many pods more of the job have this node."""
+        self._bound.setdefault(owner, Counter())[node] += count
         self._touch(owner)
 
-    def unbind(self, owner: Owner, node: str) -> None:
-        """A pod of the job that had a node is gone."""
+    def unbind(self, owner: Owner, node: str, count: int = 1) -> None:
+        """So many pods of the job that had this node are gone."""
         pods = self._bound[owner]
-        pods[node] -= 1
+        pods[node] -= count
         if pods[node] <= 0:
             del pods[node]
         if not pods:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from huiju.centers.lease import SENTINEL
+
 ACCOUNT: Final = "huiju-hub"
 """Name of the ServiceAccount, the ClusterRole and its binding in a center."""
 PRIORITY_CLASS: Final = "huiju-federated"
@@ -81,6 +83,13 @@ RULES: Final = (
         ("events",),
         ("list",),
         "Tells users in the center's own words why a pod of theirs could not be made or started.",
+    ),
+    RoleRule(
+        "coordination.k8s.io",
+        ("leases",),
+        ("get", "list", "watch", "patch"),
+        "Answers the ask of the center's sentinel for the lease under which guarded jobs run.",
+        names=(SENTINEL,),
     ),
     RoleRule(
         "resource.k8s.io",

@@ -17,6 +17,7 @@ import msgspec
 from huiju.centers.census import Contribution, Units
 from huiju.centers.inventory import NodeCount
 from huiju.centers.mailbox import Report
+from huiju.centers.nodestate import MOST_DEVICES
 from huiju.centers.objects import Meta
 from huiju.centers.requests import MOST_OF_ANYTHING
 from huiju.scheduling.model import Accelerator, NodeShape, Taint, Topology, UnitKind, vector
@@ -25,6 +26,10 @@ Fields = dict[str, Any]
 LARGEST: Final = 200_000
 """Bytes of one piece; API servers refuse objects above 1.5 MB and copy each on each watch."""
 MOST_BITS: Final = 24
+MOST_PODS: Final = 10_000
+"""Of one job on one node; kubelets take some hundreds."""
+MOST_GROUPS: Final = 4096
+"""In one piece: the scheduler looks at each, for everybody's jobs."""
 MOST_BYTES: Final = 10**16
 """Ten petabytes: no node has more memory or disk."""
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -278,9 +283,11 @@ def counts_of(spec: ShardSpec) -> dict[str, NodeCount]:
     """
     holders: dict[str, list[tuple[tuple[str, int], int]]] = {}
     for holder in spec.holders:
-        if not 0 < holder.pods <= MOST_OF_ANYTHING:
+        if not 0 < holder.pods <= MOST_PODS:
             raise ShardRefused(f"node {holder.node} holds {holder.pods} pods of one job")
         holders.setdefault(holder.node, []).append(((holder.job_uid, holder.epoch), holder.pods))
+    if len(spec.groups) > MOST_GROUPS:
+        raise ShardRefused(f"{len(spec.groups)} groups of nodes in one piece are beyond belief")
     found = {}
     for group in spec.groups:
         common = _count_of(group)
@@ -292,7 +299,9 @@ def counts_of(spec: ShardSpec) -> dict[str, NodeCount]:
 
 def _count_of(group: _Group) -> NodeCount:
     amounts = [*group.free.items(), *group.shape.allocatable.items()]
+    cards = {a.resource for a in group.shape.accelerators}
     for units in group.units:
+        cards.add(units.accelerator.resource)
         told = (units.total, units.allocatable, units.used, units.free, units.federated)
         amounts += [(units.accelerator.resource, amount) for amount in told]
     for one in group.custom:
@@ -300,6 +309,8 @@ def _count_of(group: _Group) -> NodeCount:
     for resource, amount in amounts:
         # Only Kubernetes' own resources, whose names have no domain, are counted in bytes.
         most = MOST_OF_ANYTHING if "/" in resource else MOST_BYTES
+        if resource in cards:
+            most = MOST_DEVICES
         if not 0 <= amount <= most:
             raise ShardRefused(f"node {group.nodes[:1]}: {amount} of {resource} is beyond belief")
     try:

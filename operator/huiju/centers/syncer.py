@@ -24,6 +24,7 @@ from huiju.centers.names import (
     DEPENDENTS,
     LABEL_HUB,
     LABEL_JOB_NAMESPACE,
+    MOST_EPOCH,
     ORIGIN,
     STOP_MESSAGE,
     STOP_REASON,
@@ -39,7 +40,8 @@ from huiju.centers.refusals import (
     foreign_object,
     template_refusal,
 )
-from huiju.centers.tracker import Tracker
+from huiju.centers.sidecars import has_guard, keeps_sidecars
+from huiju.centers.tracker import Entry, Tracker, identity_of
 from huiju.kube.client import Client, preconditions
 from huiju.kube.errors import (
     AlreadyExists,
@@ -103,12 +105,13 @@ class Syncer:
         self._hub_id = hub_id
         self._tracker = Tracker(hub_id, on_observed)
         mine = f"{LABEL_HUB}={hub_id}"
-        self._jobs = Informer(
-            client, JOBS, Workload, labels=mine, on_change=self._tracker.workload_changed
-        )
+        self._jobs = Informer(client, JOBS, Workload, labels=mine, on_change=self._workload_changed)
         self._pods = Informer(client, PODS, Pod, labels=mine, on_change=self._tracker.pod_changed)
         self._unfinished: dict[tuple[str, int], Bundle] = {}
+        self._bereft: dict[tuple[str, int], Workload] = {}
+        """Removed by others; what was made for them may still be there."""
         self._namespaces = asyncio.Lock()
+        self._sidecars: bool | None = None
         self._patrol = Patrol(client, self._jobs.store, self._tracker)
 
     async def run(self) -> None:
@@ -128,9 +131,13 @@ class Syncer:
         """What the center shows of all epochs of a job."""
         return self._tracker.observations_of(uid)
 
-    def held_epoch(self, uid: str) -> int:
-        """The highest epoch of a job that the center holds; 0 for none."""
-        return self._tracker.held_epoch(uid)
+    def held_epoch(self, uid: str, most: int = MOST_EPOCH) -> int:
+        """The highest epoch of a job that the center holds, of those up to `most`; 0 for none."""
+        return self._tracker.held_epoch(uid, most)
+
+    def job_uids(self) -> set[str]:
+        """The jobs of which the center holds anything that may run."""
+        return {entry.job_uid for entry in self._tracker}
 
     def held(self) -> Iterator[Held]:
         """Everything that `remove` can remove."""
@@ -140,6 +147,25 @@ class Syncer:
                 yield Held(entry.job_uid, entry.epoch, meta.namespace, meta.name)
         for (uid, epoch), bundle in list(self._unfinished.items()):
             yield Held(uid, epoch, bundle.center_namespace, bundle.workload)
+        for (uid, epoch), workload in list(self._bereft.items()):
+            yield Held(uid, epoch, workload.metadata.namespace, workload.metadata.name)
+
+    def _workload_changed(self, old: Workload | None, new: Workload | None) -> None:
+        identity = identity_of(old, self._hub_id) if old is not None and new is None else None
+        entry = self._tracker.entry(*identity) if identity is not None else None
+        if entry is not None and old is not None:
+            self._note_lost(entry, old)
+        else:
+            self._tracker.workload_changed(old, new)
+
+    def _note_lost(self, entry: Entry, workload: Workload) -> None:
+        """Somebody else removed it, unless `remove` is just doing so and clears this up."""
+        known = entry.workload
+        if known is None or known.metadata.uid != workload.metadata.uid:
+            return
+        if any(_dependents(workload)):
+            self._bereft[entry.job_uid, entry.epoch] = workload
+        self._tracker.note_removed(entry, workload.metadata.uid)
 
     # --- making --------------------------------------------------------------------------------
 
@@ -160,6 +186,8 @@ class Syncer:
         try:
             for obj in needed:
                 await self._make(bundle, obj, _Object)
+            if has_guard(workload):
+                await self._prove_sidecars(bundle, workload)
             self._tracker.note(await self._make(bundle, workload, Workload))
         except DispatchRefused:
             await self._tidy(bundle)
@@ -194,6 +222,17 @@ class Syncer:
                 wrong_here = dispatch_refusal(error, bundle.center, "Job", bundle.workload)
                 raise wrong_here from error
             raise wrong from error
+
+    async def _prove_sidecars(self, bundle: Bundle, workload: KubeDict) -> None:
+        """Once per connection, and again as long as the server has not said yes."""
+        if not self._sidecars:
+            self._sidecars = await keeps_sidecars(self._client, workload, bundle.center_namespace)
+        if self._sidecars is False:
+            raise DispatchRefused(
+                Reason.GUARD_UNAVAILABLE,
+                f"The API server of center {bundle.center} drops sidecars (feature gate"
+                " SidecarContainers), so its pods cannot be guarded.",
+            )
 
     async def _make(self, bundle: Bundle, obj: KubeDict, wanted: type[T]) -> T:
         """Create one object, or find it as the one that this epoch made before."""
@@ -272,11 +311,9 @@ class Syncer:
         }
         try:
             stopped = await self._client.patch(JOBS, meta.name, body, meta.namespace, type=Workload)
-        except NotFound:
-            self._tracker.note_removed(entry, meta.uid)
-        except Conflict:
-            # Another object has the name by now, which is not ours to stop.
-            self._tracker.note_removed(entry, meta.uid)
+        except (NotFound, Conflict):
+            # Another object may have the name by now, which is not ours to stop.
+            self._note_lost(entry, workload)
         else:
             self._tracker.note(stopped)
 
@@ -289,22 +326,34 @@ class Syncer:
         entry = self._tracker.entry(uid, epoch)
         workload = entry.workload if entry is not None else None
         if entry is None or workload is None:
-            bundle = self._unfinished.get((uid, epoch))
-            if bundle is not None:
-                await self._remove_needed(bundle)
+            await self._remove_leftovers((uid, epoch))
             return
         meta = workload.metadata
         # The workload goes last: as long as it is there, a restarted hub still finds the rest.
-        for res, name in _dependents(workload):
-            await self._remove_object(res, name, meta.namespace, _origin(meta))
+        await self._remove_dependents(workload)
         with suppress(NotFound, Conflict):
             await self._client.delete(JOBS, meta.name, meta.namespace, uid=meta.uid)
         self._tracker.note_removed(entry, meta.uid)
+        self._bereft.pop((uid, epoch), None)
+
+    async def _remove_leftovers(self, identity: tuple[str, int]) -> None:
+        bundle = self._unfinished.get(identity)
+        if bundle is not None:
+            await self._remove_needed(bundle)
+        bereft = self._bereft.get(identity)
+        if bereft is not None:
+            await self._remove_dependents(bereft)
+            self._bereft.pop(identity, None)
+
+    async def _remove_dependents(self, workload: Workload) -> None:
+        meta = workload.metadata
+        for res, name in _dependents(workload):
+            await self._remove_object(res, name, meta.namespace, _origin(meta))
 
     async def clear(
         self, origin: Origin, namespace: str, needed: Iterable[tuple[Resource, str]]
     ) -> None:
-        """Delete what was made for a workload that never came to be, ours alone.
+        """Delete what was made for a workload that never came to be, or went by another's hand.
 
         A hub that died between the two left it, and nothing in the center leads there.
 
@@ -314,6 +363,7 @@ class Syncer:
         for res, name in needed:
             await self._remove_object(res, name, namespace, str(origin))
         self._unfinished.pop((origin.uid, origin.epoch), None)
+        self._bereft.pop((origin.uid, origin.epoch), None)
 
     async def _tidy(self, bundle: Bundle) -> None:
         """The workload was refused: what was made for it has no use."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from huiju.centers.causes import Cause
-from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, ORIGIN, parse_epoch
+from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, MOST_EPOCH, ORIGIN, parse_epoch
 from huiju.centers.objects import Pod
 from huiju.centers.observe import Observation, State, Workload, first_cause, observe, unsettled
 from huiju.kube.informer import older
@@ -103,9 +103,9 @@ class Tracker:
             return ()
         return tuple(self._observe_anyhow(entry) for entry in list(entries.values()))
 
-    def held_epoch(self, uid: str) -> int:
-        """The highest epoch of a job that the center holds; 0 for none."""
-        return max(self._entries.get(uid, ()), default=0)
+    def held_epoch(self, uid: str, most: int = MOST_EPOCH) -> int:
+        """The highest epoch of a job that the center holds, of those up to `most`; 0 for none."""
+        return max((epoch for epoch in self._entries.get(uid, ()) if epoch <= most), default=0)
 
     def unsettled(self) -> list[Entry]:
         """Entries that may show something else though nothing in the center changes."""

@@ -69,6 +69,10 @@ class Api:
         query = {"dryRun": "All" if dry_run else "", "fieldValidation": "Strict"}
         return self.call("POST", res.path(namespace), obj, query=query)
 
+    def delete(self, res: Resource, name: str, namespace: str | None = None) -> Fields:
+        """Delete one object; raises NotFound."""
+        return self.call("DELETE", res.path(namespace, name))
+
     def patch(
         self,
         res: Resource,

@@ -11,7 +11,7 @@ from typing import Any
 
 from huiju.cli.listing import Question, add_listing_flags, check_flags, show
 from huiju.cli.session import Session
-from huiju.cli.table import Column, age, condition, dig
+from huiju.cli.table import Column, age, condition, dig, moment, span
 
 EXAMPLES = """\
 examples:
@@ -51,12 +51,27 @@ def _federated(center: dict[str, Any]) -> str:
     return ", ".join(f"{a['model']} {a['federated']}" for a in held if a.get("federated"))
 
 
+def lease(center: dict[str, Any]) -> str:
+    """The lease under which guarded jobs run: its profile, or why there is none."""
+    profile = str(dig(center, "status", "lease", "profile") or "")
+    ends_by = dig(center, "status", "lease", "endsBy")
+    match condition(center, "Leased").get("status"):
+        case "True":
+            return profile
+        case "Unknown" if ends_by:
+            left = (moment(ends_by) or 0.0) - time.time()
+            return f"ends in {span(left)}" if left > 0 else "ended"
+        case _:
+            return str(condition(center, "Leased").get("reason") or "")
+
+
 COLUMNS = (
     Column("NAME", lambda c: dig(c, "metadata", "name")),
     Column("REGION", lambda c: dig(c, "spec", "region")),
     Column("READY", ready),
     Column("FREE", lambda c: dig(c, "status", "summary")),
     Column("NODES", lambda c: dig(c, "status", "nodes", "schedulable")),
+    Column("LEASE", lease, steady=False),
     Column(
         "AGE", lambda c: age(dig(c, "metadata", "creationTimestamp"), time.time()), steady=False
     ),

@@ -146,13 +146,13 @@ def _kinds(session: Session) -> Finding:
 
 
 def _permissions(session: Session) -> Iterator[Finding]:
-    from huiju.cli.probe import denied, spell
+    from huiju.cli.probe import Deed, denied, may, spell
 
     namespace = session.namespace
-    jobs = [(verb, "huiju.dev", "crossregionjobs", "") for verb in ("create", "get", "list")]
-    view = [("get", "view.huiju.dev", "crossregionjobs", part) for part in ("why", "log")]
-    view.append(("create", "view.huiju.dev", "whatif", ""))
-    missing = [d for d in (*jobs, *view) if not _may(session, d, namespace)]
+    jobs = [Deed(verb, "huiju.dev", "crossregionjobs") for verb in ("create", "get", "list")]
+    view = [Deed("get", "view.huiju.dev", "crossregionjobs", part) for part in ("why", "log")]
+    view.append(Deed("create", "view.huiju.dev", "whatif"))
+    missing = [deed for deed in (*jobs, *view) if not may(session.api, deed, namespace)]
     if missing:
         yield fault(
             f"in namespace {namespace} you may not {', '.join(map(spell, missing))}",
@@ -160,19 +160,13 @@ def _permissions(session: Session) -> Iterator[Finding]:
         )
     else:
         yield good(f"in namespace {namespace} you may submit jobs and ask about them")
-    shown = [("list", "huiju.dev", kind, "") for kind in KINDS[:2]]
+    shown = [Deed("list", "huiju.dev", kind) for kind in KINDS[:2]]
     hidden = denied(session.api, shown)
     if hidden:
         yield remark(
             f"you may not {', '.join(map(spell, hidden))}: centers and queues cannot be checked",
             "ask a platform engineer for the right to see them",
         )
-
-
-def _may(session: Session, deed: tuple[str, str, str, str], namespace: str) -> bool:
-    from huiju.cli.probe import may
-
-    return may(session.api, deed, namespace)
 
 
 def _hub(session: Session) -> Finding:

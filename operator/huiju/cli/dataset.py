@@ -1,4 +1,4 @@
-"""`kubectl huiju dataset`: asks for the use of a data set, decides on it, and looks after copies.
+"""`kubectl huiju dataset`: requests, decisions on them, versions and copies of data sets.
 
 Decides what each action writes; who may is decided by the API server and its admission policy.
 Invariant: every action may be repeated, and says what it did.
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from huiju.cli import deciding
+from huiju.cli import copies, deciding, publishing
 from huiju.cli.failures import OK, UsageError
 from huiju.cli.session import Session
 
@@ -22,9 +22,26 @@ asking and deciding (NAMESPACE/NAME is the data set, GRANT a grant as NAMESPACE/
   kubectl huiju dataset suspend team-b/corpus-zh --reason "audit until Friday"
   kubectl huiju dataset revoke team-b/corpus-zh --reason "contract ended"
 
+copies:
+  kubectl huiju dataset replicate team-a/corpus-zh --center guiyang --center ulanqab
+  kubectl huiju dataset replicate team-a/corpus-zh --center guiyang --version v2 --include 'zh/*'
+  kubectl huiju dataset verify team-a/corpus-zh
+  kubectl huiju dataset rm team-a/corpus-zh --center guiyang --version v1
+
+A copy that was ordered is kept until it is taken back; rules in `spec.copies` of the share keep
+theirs, and what a job needs is copied by itself. `kubectl huiju transfers` shows how far they are.
+
 Nobody decides on a request of their own. What was denied or revoked stays so: delete the grant and
-ask again. A revoked grant lets no new link be signed at once; jobs that use the data are stopped
-after a grace period."""
+ask again. From a revocation on no link is signed and no job is placed; one that runs already keeps
+what it has mounted until it ends.
+
+publishing a version, where the data lies (NAMESPACE/NAME is the data set):
+  kubectl huiju dataset publish team-a/corpus-zh --version v4 --source /data/corpora/zh
+  kubectl huiju dataset publish team-a/corpus-zh --version v4 --channel stable --sign-key key.pem
+
+It reads every file, writes the list of digests into the folder .huiju of the source, and adds
+the version to the share. The key of a bucket comes from AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, the token of a web server from HUIJU_SOURCE_TOKEN."""
 
 ACTIONS: Final[dict[str, Callable[[Session, str], None]]] = {
     "grant": deciding.ask,
@@ -32,7 +49,15 @@ ACTIONS: Final[dict[str, Callable[[Session, str], None]]] = {
     "deny": deciding.deny,
     "suspend": deciding.suspend,
     "revoke": deciding.revoke,
+    "replicate": copies.replicate,
+    "verify": copies.verify,
+    "rm": copies.remove,
+    "publish": publishing.publish,
 }
+
+
+DECIDING: Final = frozenset({"approve", "deny", "suspend", "revoke"})
+COPYING: Final = frozenset({"replicate", "verify", "rm"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,18 +68,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("action", choices=tuple(ACTIONS), metavar="ACTION", help=", ".join(ACTIONS))
     add("names", metavar="NAME", nargs="+", help="data set or grant, as NAMESPACE/NAME or NAME")
     add("--purpose", metavar="WORD", default="unspecified", help="grant: what the data is for")
-    add("--center", metavar="NAME", action="append", help="grant: where it is used (default: all)")
+    add(
+        "--center",
+        metavar="NAME",
+        action="append",
+        help="grant: where it is used (default: all); replicate, verify, rm: where the copies lie",
+    )
+    add(
+        "--version",
+        metavar="NAME",
+        help="publish: the new name, such as v4; replicate, verify, rm: version (default: latest,"
+        " all)",
+    )
+    add("--include", metavar="GLOB", action="append", help="replicate: only these files")
+    add("--exclude", metavar="GLOB", action="append", help="replicate: all but these files")
     add("--expires", metavar="DURATION", help="grant: how long it is asked for, such as 90d")
     add("--accept-license", metavar="SPDX", help="grant: the license that you have read")
     add("--reason", metavar="TEXT", default="", help="approve, deny, suspend, revoke: why")
+    add("--source", metavar="FOLDER", help="publish: where the folder is on this machine")
+    add("--channel", metavar="NAME", help="publish: a channel that is to mean the version")
+    add("--license", metavar="SPDX", help="publish: license of the version, if not the share's")
+    add("--derived-from", metavar="DIGEST", action="append", help="publish: what it is made from")
+    add("--sign-key", metavar="FILE", help="publish: Ed25519 key in PEM form to sign with")
+    add("--list", metavar="FILE", help="publish: paths on the web server, one a line")
+    add("--out", metavar="FOLDER", help="publish: write the manifest here, not into the source")
+    add("--follow-links", action="store_true", help="publish: read what symbolic links lead to")
+    add("--part-size", metavar="MIB", type=_mebibytes, default=32, help="publish: MiB of a part")
+    add("--parallel", metavar="N", type=_few, default=4, help="publish: files read at once")
     add("--dry-run", action="store_true", help="let the server check it; write nothing")
+
+
+def _mebibytes(given: str) -> int:
+    if not given.isdigit() or not 1 <= int(given) <= 1024:
+        raise argparse.ArgumentTypeError(f"{given!r} is not a number of MiB from 1 to 1024")
+    return int(given)
+
+
+def _few(given: str) -> int:
+    if not given.isdigit() or not 1 <= int(given) <= 64:
+        raise argparse.ArgumentTypeError(f"{given!r} is not a number from 1 to 64")
+    return int(given)
 
 
 def run(session: Session) -> int:
     """Do it for each name."""
     flags = session.flags
-    if flags.reason and flags.action == "grant":
+    if flags.reason and flags.action not in DECIDING:
         raise UsageError("--reason goes with approve, deny, suspend and revoke")
+    if (flags.include or flags.exclude) and flags.action != "replicate":
+        raise UsageError("--include and --exclude go with replicate")
+    if flags.version and flags.action not in (*COPYING, "publish"):
+        raise UsageError("--version goes with publish, replicate, verify and rm")
     for name in flags.names:
         ACTIONS[flags.action](session, name)
     return OK

@@ -23,6 +23,7 @@ examples:
   kubectl huiju jobs -A -o csv > log.csv     the queue log, a trace for `huiju simulate`"""
 PHASES = (
     "Queued",
+    "Staging",
     "Dispatching",
     "Running",
     "Succeeded",

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from huiju.centers import role
 from huiju.centers.role import RoleRule
+from huiju.cli.probe import Deed
 from huiju.kube import resources
 from huiju.kube.resources import Resource
 
@@ -190,13 +192,13 @@ def kubeconfig_text(name: str, credentials: Credentials, server: str | None, tok
     return str(yaml.safe_dump(config, sort_keys=False))
 
 
-def wanted_access() -> list[tuple[str, str, str, str]]:
-    """Every deed that the role allows: verb, group, resource, subresource."""
+def wanted_access() -> list[Deed]:
+    """Every deed that the role allows."""
     found = []
     for rule in role.RULES:
-        for resource in rule.resources:
+        for resource, name, verb in product(rule.resources, rule.names or ("",), rule.verbs):
             plural, _, subresource = resource.partition("/")
-            found += [(verb, rule.group, plural, subresource) for verb in rule.verbs]
+            found.append(Deed(verb, rule.group, plural, subresource, name))
     return found
 
 

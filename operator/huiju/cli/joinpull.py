@@ -29,6 +29,7 @@ def run(session: Session, wishes: Wishes) -> int:
     from huiju.cli import pulling
     from huiju.cli.ensure import ensure
     from huiju.cli.joining import Side, Step
+    from huiju.cli.mailboxquota import until_counted
     from huiju.kube.resources import COMPUTE_CENTERS
 
     flags = session.flags
@@ -55,6 +56,8 @@ def run(session: Session, wishes: Wishes) -> int:
     if flags.dry_run:
         session.say("\nNothing was written. Leave --dry-run out to do it.")
         return OK
+    if approved:
+        until_counted(session, wishes.name)
     file = flags.bootstrap_file or f"{wishes.name}-bootstrap.kubeconfig"
     ends = _write_bootstrap(session, wishes.name, server, lifetime, file)
     session.say(f"  token   written to {file}, good for one exchange until {ends}")

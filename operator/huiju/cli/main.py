@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from huiju.cli.failures import ERROR, INTERRUPTED, OK, Failure
-from huiju.cli.session import Session, add_cluster_flags
+from huiju.cli.session import Session, add_cluster_flags, plain
 from huiju.cli.verbs import VERBS
 
 PROGRAM = "kubectl huiju"
@@ -103,7 +103,7 @@ def _run(words: list[str]) -> int:
 def _complain(message: str, code: int) -> int:
     try:
         sys.stdout.flush()
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {plain(message)}\n")
     except BrokenPipeError:
         _drop_output()
     return code

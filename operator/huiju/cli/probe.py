@@ -6,7 +6,7 @@ Decides nothing; what follows from an answer is the caller's. Invariant: nothing
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from huiju.cli.api import Api
 from huiju.cli.table import dig
@@ -14,22 +14,25 @@ from huiju.cli.table import dig
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Deed = tuple[str, str, str, str]
-"""Verb, API group, resource, subresource."""
+
+class Deed(NamedTuple):
+    """What somebody may do, or not."""
+
+    verb: str
+    group: str
+    """API group; empty for the core."""
+    resource: str
+    """Plural name."""
+    subresource: str = ""
+    name: str = ""
+    """The one object that it is about; empty for all."""
 
 
 def may(api: Api, deed: Deed, namespace: str | None = None) -> bool:
     """Whether the caller of `api` may do it (everywhere, without a namespace)."""
     from huiju.kube.resources import SELF_SUBJECT_ACCESS_REVIEWS as REVIEWS
 
-    verb, group, resource, subresource = deed
-    wanted = {
-        "verb": verb,
-        "group": group,
-        "resource": resource,
-        "subresource": subresource,
-        "namespace": namespace or "",
-    }
+    wanted = {**deed._asdict(), "namespace": namespace or ""}
     review = {
         "apiVersion": REVIEWS.api_version,
         "kind": REVIEWS.kind,
@@ -51,9 +54,9 @@ def denied(api: Api, deeds: Iterable[Deed], *, patience: float = 0.0) -> list[De
 
 def spell(deed: Deed) -> str:
     """A deed for a person: `create jobs.batch`."""
-    verb, group, resource, subresource = deed
-    what = f"{resource}/{subresource}" if subresource else resource
-    return f"{verb} {what}.{group}" if group else f"{verb} {what}"
+    what = f"{deed.resource}/{deed.subresource}" if deed.subresource else deed.resource
+    kind = f"{what}.{deed.group}" if deed.group else what
+    return f"{deed.verb} {kind} {deed.name}".rstrip()
 
 
 def leader(api: Api, namespace: str, now: float) -> str | None:

@@ -18,6 +18,18 @@ from huiju.kube import resources
 from huiju.kube.resources import Resource
 
 Fields = dict[str, Any]
+QUOTA: Final = "huiju-mailbox"
+"""Name of a mailbox's ResourceQuota."""
+MOST: Final = {
+    "count/centerinventories.huiju.dev": 384,
+    "count/centerworks.huiju.dev": 50_000,
+    "count/leases.coordination.k8s.io": 8,
+    "pods": 0,
+    "services": 0,
+    "persistentvolumeclaims": 0,
+}
+"""Objects in a mailbox. A piece of inventory is kept below 200 kB, and 10,000 nodes of 40 labels
+each make 280 pieces; none can be above the 1.5 MB of an object."""
 CENTER_LABEL: Final = "huiju.dev/center"
 REVOKED_AT: Final = "huiju.dev/revoked-at"
 """Annotation of a ComputeCenter whose agent was shut out."""
@@ -37,6 +49,15 @@ def asking_steps(center: str, namespace: str = SYSTEM) -> tuple[Step, ...]:
             resources.NAMESPACES,
             _body(resources.NAMESPACES, space, None, center),
             "The center's mailbox: what the hub wants of it, and what became of it.",
+        ),
+        Step(
+            Side.HUB,
+            resources.RESOURCE_QUOTAS,
+            _body(resources.RESOURCE_QUOTAS, QUOTA, space, center)
+            | {"spec": {"hard": {name: str(count) for name, count in MOST.items()}}},
+            "So that no agent can fill the hub's store; raise it for a center of tens of thousands"
+            " of nodes, it stays as you leave it.",
+            keep=True,
         ),
         *_account(
             center,
@@ -81,10 +102,11 @@ def bootstrap_steps(center: str) -> tuple[Step, ...]:
     )
 
 
-def approval_steps(center: str) -> tuple[Step, ...]:
-    """What lets the agent in."""
+def approval_steps(center: str, *, serves_data: bool = False) -> tuple[Step, ...]:
+    """What lets the agent in; `serves_data` also to what it has to judge before it signs links."""
     space, wide = mailbox_of(center), wide_name(center)
-    rules = (*agentrole.HUB_WIDE, agentrole.own_center(center))
+    serving = agentrole.SERVING if serves_data else ()
+    rules = (*agentrole.HUB_WIDE, agentrole.own_center(center), *serving)
     return (
         *_granted(
             center,

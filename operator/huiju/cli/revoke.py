@@ -119,6 +119,8 @@ def _empty(session: Session, name: str) -> None:
         kinds.CONFIG_MAPS,
         kinds.CENTER_WORKS,
         kinds.CENTER_INVENTORIES,
+        kinds.CENTER_COPIES,
+        kinds.CENTER_SERVINGS,
         kinds.LEASES,
     ):
         session.api.call("DELETE", res.path(space))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from huiju.cli.failures import UsageError
 if TYPE_CHECKING:
     from huiju.cli.api import Api
     from huiju.kube.credentials import Credentials
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All but tab and line feed, and what turns the direction of writing."""
 
 
 def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +46,11 @@ def _seconds(given: str) -> float:
     if not 0 < seconds < 86_400:
         raise argparse.ArgumentTypeError(f"{given!r} is not a number of seconds such as 15")
     return seconds
+
+
+def plain(text: str) -> str:
+    """The text without what a terminal would obey: centers and jobs may say anything."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Session:
@@ -82,9 +91,9 @@ class Session:
 
     def say(self, line: str = "") -> None:
         """Print a line of the answer."""
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(plain(line) + "\n")
 
     def note(self, line: str) -> None:
         """Print a remark that is no part of the answer."""
         sys.stdout.flush()
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(plain(line) + "\n")

@@ -50,6 +50,7 @@ VERBS: Final[dict[str, Entry]] = {
     "move": Entry("send a job away from its center, to another"),
     "datasets": Entry("show the data sets that your namespace may ask for"),
     "dataset": Entry("ask for a data set, decide on a request, look after copies"),
+    "transfers": Entry("show copies of data sets on their way"),
     "queues": Entry("show queues"),
     "centers": Entry("show centers and their free accelerators"),
     "join": Entry("make a cluster a center of the network", platform=True),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from huiju.kube.errors import KubeError
 
 Fields = dict[str, Any]
+_WAYS = 3
+"""Centers that one line tells of."""
 EXAMPLES = """\
 examples:
   kubectl huiju why pretrain
@@ -93,12 +95,12 @@ def lines(answer: Fields, now: float) -> list[str]:
             f" (epoch {placement.get('epoch', '?')})"
         )
     shown += _waiting(answer, now)
+    shown += [f"Data      {_data(each, now)}" for each in answer.get("data") or ()]
     if answer.get("message"):
         shown.append(f"Message   {text(answer['message'])}")
     centers = answer.get("centers") or []
     if centers:
-        several = any(center.get("alternative") for center in centers)
-        rows = [_row(center, several=several) for center in centers]
+        rows = [_row(center, several=_several(answer)) for center in centers]
         shown += ["", *table(("CENTER", "VERDICT", "REASON", "DETAILS"), rows)]
     return shown
 
@@ -116,7 +118,40 @@ def _waiting(answer: Fields, now: float) -> list[str]:
             shown[-1] += f" ({answer['basis']})"
     elif answer.get("basis"):
         shown.append(f"Start     not known ({answer['basis']})")
+    expected = answer.get("expected")
+    if expected:
+        cost = _score(expected, several=_several(answer))
+        shown.append(f"Expected  {text(expected.get('center'))}, {cost}")
     return shown
+
+
+def _data(each: Fields, now: float) -> str:
+    """One data set: where it is, how far it is, or what it would take to bring it."""
+    from huiju.cli.datasets import size
+
+    named = f"{each['dataset']} {each['version']} ({size(each.get('bytes'))})"
+    copy = each.get("copy")
+    if copy:
+        told = f"{named}: {copy['phase']} in {copy['center']}"
+        if copy.get("bytesTotal") and copy["phase"] != "Verified":
+            told += f", {size(copy.get('bytesDone') or 0)} of {size(copy['bytesTotal'])}"
+        if copy.get("eta"):
+            told += f", there {start(copy['eta'], now)}"
+        if copy["phase"] not in ("Copying", "Verifying", "Verified") and copy.get("message"):
+            told += f"; {copy['reason']}: {copy['message']}"
+        return told
+    there = ", ".join(each.get("copies") or ()) or "no center has a copy"
+    ways = [
+        f"{way['center']} in {span(way['seconds'])} (nine of ten times {span(way['p90'])})"
+        for way in (each.get("estimates") or ())[:_WAYS]
+    ]
+    return f"{named}: {there}" + (f"; to {', '.join(ways)}" if ways else "")
+
+
+def _several(answer: Fields) -> bool:
+    """Whether the job has more than one alternative, as far as the answer tells."""
+    named = [*(answer.get("centers") or ()), answer.get("expected") or {}]
+    return any(each.get("alternative") for each in named)
 
 
 def start(stamp: str, now: float) -> str:
@@ -129,12 +164,22 @@ def start(stamp: str, now: float) -> str:
 
 def _row(center: Fields, *, several: bool) -> tuple[str, str, str, str]:
     """One center's answer to the job, or to one alternative of a job that has several."""
-    name, alternative = text(center.get("center")), center.get("alternative")
-    which = f"alternative {alternative + 1}: " if several and alternative is not None else ""
+    name = text(center.get("center"))
     if center.get("verdict") == "Fits":
-        terms = center.get("terms") or []
-        parts = [f"{t['name']} {t['seconds']:+g} s" for t in terms if t.get("seconds")]
-        details = f"score {center.get('score', 0):g} s"
-        details = f"{details}: {', '.join(parts)}" if parts else details
-        return name, "fits", "-", which + details
+        return name, "fits", "-", _score(center, several=several)
+    which = _which(center, several=several)
     return name, "refused", text(center.get("reason")), which + text(center.get("message"))
+
+
+def _which(center: Fields, *, several: bool) -> str:
+    alternative = center.get("alternative")
+    return f"alternative {alternative + 1}: " if several and alternative is not None else ""
+
+
+def _score(center: Fields, *, several: bool) -> str:
+    """What a start in the center costs, term by term."""
+    terms = center.get("terms") or []
+    parts = [f"{t['name']} {t['seconds']:+g} s" for t in terms if t.get("seconds")]
+    details = f"score {center.get('score', 0):g} s"
+    details = f"{details}: {', '.join(parts)}" if parts else details
+    return _which(center, several=several) + details

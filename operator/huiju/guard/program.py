@@ -2,11 +2,14 @@
 
 Composition only. Invariants: as long as no lease was seen, nothing in the pod starts; when it ran
 out, every question after a container is answered with 503 until a new one is seen, and what was
-last said of the lease stays behind in the container's termination message.
+last said of the lease stays behind in the container's termination message and its exit code. What
+was said to a container counts until that container is told otherwise: one that was stopped asks no
+more, so the others' luck does not cover up why it ended.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -16,10 +19,13 @@ from typing import Final
 
 from huiju.guard.chain import Chain
 from huiju.guard.countdown import Countdown, NoAnswer, boottime
+from huiju.guard.progress import Watch
 from huiju.guard.server import Answer, Server, listen
 from huiju.guard.terms import (
     ALIVE_PATH,
+    CODES,
     LEASE_ENDED,
+    NO_PROGRESS,
     STARTED_PATH,
     Terms,
     TermsRefused,
@@ -30,6 +36,8 @@ from huiju.guard.wire import WireError, get
 _LONGEST_QUESTION: Final = 5.0
 _IMPATIENT: Final = 1.0
 """Seconds between two questions as long as the lease is not seen valid."""
+_MOST_CONTAINERS: Final = 64
+"""As many as a pod of a job may have."""
 
 
 class Guard:
@@ -45,12 +53,23 @@ class Guard:
         }
         self._trouble = ""
         self._said = ""
+        self._ended: dict[str, str] = {}
+        self._watch: Watch | None = None
+        if terms.progress is not None:
+            self._watch = Watch(terms.progress, terms.pod_ip, self._stopping.wait)
         self._server = Server(listen(terms.bind, terms.port), self.answer)
 
     def run(self) -> None:
         """Guard until `stop`."""
-        threading.Thread(target=self._follow, daemon=True).start()
+        if self._terms.sentinel is not None:
+            threading.Thread(target=self._follow, daemon=True).start()
         self._server.serve()
+
+    @property
+    def code(self) -> int:
+        """What to exit with: why a container was last told to end, 0 where none was."""
+        words = set(self._ended.values())
+        return next((code for word, code in CODES.items() if word in words), 0)
 
     def stop(self) -> None:
         """End soon."""
@@ -68,23 +87,37 @@ class Guard:
         return 404, f"there are {STARTED_PATH} and {ALIVE_PATH}/CONTAINER"
 
     def _started(self) -> Answer:
-        left = self._countdown.left(boottime())
+        left = self._left()
         if left > 0:
             return 200, f"the lease holds for {left:.1f} s"
         return 503, f"no valid lease: {self._why()}"
 
+    def _left(self) -> float:
+        """Seconds that the lease holds; without end where the pod runs under none."""
+        return self._countdown.left(boottime()) if self._terms.sentinel is not None else math.inf
+
     def _alive(self, container: str) -> Answer:
-        left = self._countdown.left(boottime())
+        left = self._left()
         if left <= 0:
-            why = f"{LEASE_ENDED}: the center's lease ran out; {self._why()}"
-            self._leave(why)
-            return 503, why
-        self._leave("")
+            return self._end(container, LEASE_ENDED, f"the center's lease ran out; {self._why()}")
+        stalled = self._watch.trouble() if self._watch is not None else ""
+        if stalled:
+            return self._end(container, NO_PROGRESS, stalled)
+        self._ended.pop(container, None)
+        if not self._ended:
+            self._leave("")
         chain = self._chains.get(container)
         trouble = chain.trouble() if chain is not None else ""
         if trouble:
             return 503, f"{container}: {trouble}"
         return 200, f"the lease holds for {left:.1f} s"
+
+    def _end(self, container: str, word: str, why: str) -> Answer:
+        """Have a container stopped, and let it be known why."""
+        if len(self._ended) < _MOST_CONTAINERS:
+            self._ended[container] = word
+        self._leave(f"{word}: {why}")
+        return 503, f"{word}: {why}"
 
     def _why(self) -> str:
         return self._trouble or "the hub has not renewed it"
@@ -120,6 +153,8 @@ class Guard:
 
     def _ask(self) -> None:
         where = self._terms.sentinel
+        if where is None:
+            return
         seconds = min(self._terms.poll, _LONGEST_QUESTION)
         sent = boottime()
         try:
@@ -154,4 +189,4 @@ def main(environment: Mapping[str, str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: guard.stop())
     guard.run()
-    return 0
+    return guard.code

@@ -24,6 +24,10 @@ ALIVE_PATH: Final = "/alive"
 """`/alive/CONTAINER` is 200 as long as the container may run: the liveness probe of each."""
 LEASE_ENDED: Final = "LeaseEnded"
 """First word of what a guard leaves behind that stopped its pod because the lease ran out."""
+NO_PROGRESS: Final = "NoProgress"
+"""First word of what a guard leaves behind that stopped its pod because the job did not get on."""
+CODES: Final[Mapping[str, int]] = {LEASE_ENDED: 93, NO_PROGRESS: 94}
+"""Exit codes of a guard that stopped its pod, by the word that it left behind."""
 
 SENTINEL: Final = "HUIJU_GUARD_SENTINEL"
 CENTER: Final = "HUIJU_CENTER"
@@ -31,8 +35,16 @@ POLL: Final = "HUIJU_GUARD_POLL"
 BIND: Final = "HUIJU_GUARD_BIND"
 LISTEN: Final = "HUIJU_GUARD_PORT"
 PROBES: Final = "HUIJU_GUARD_PROBES"
+PROGRESS: Final = "HUIJU_GUARD_PROGRESS"
+NO_LEASE: Final = "none"
+"""In place of the sentinel's address: the pod runs under no lease, and is guarded otherwise."""
 POD_IP: Final = "HUIJU_POD_IP"
 LAST_WORDS: Final = "HUIJU_GUARD_LAST_WORDS"
+EPOCH: Final = "HUIJU_EPOCH"
+GATE: Final = "HUIJU_PREPARE_GATE"
+ATTEMPTS: Final = "HUIJU_PREPARE_ATTEMPTS"
+MARKER: Final = "HUIJU_PREPARE_MARKER"
+RESUME: Final = "HUIJU_PREPARE_RESUME"
 NO_PROBES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
 _TERMINATION_LOG: Final = "/dev/termination-log"
 _LONGEST_POLL: Final = 3600.0
@@ -50,10 +62,21 @@ class Address(NamedTuple):
     path: str
 
 
+class ProgressTerms(NamedTuple):
+    """How a job shows that it gets on: by a file, or else by an answer over HTTP."""
+
+    deadline: float
+    """Seconds without a change after which the pod is stopped."""
+    file: str = ""
+    port: int = 0
+    path: str = "/"
+
+
 class Terms(NamedTuple):
     """How one guard works."""
 
-    sentinel: Address
+    sentinel: Address | None
+    """Where the lease is asked for; None for a pod under no lease."""
     center: str = ""
     """Name of the center; the lease of another is not this pod's. Empty: any."""
     poll: float = 10.0
@@ -65,8 +88,46 @@ class Terms(NamedTuple):
     """Where the containers' own probes are asked, as the kubelet would."""
     probes: Mapping[str, Mapping[str, Mapping[str, Any]]] = NO_PROBES
     """By container: its own probes as Kubernetes writes them, under `startup` and `liveness`."""
+    progress: ProgressTerms | None = None
+    """None: nobody asks whether the job gets on."""
     last_words: str = _TERMINATION_LOG
     """File whose text stays in the container's status when the guard has ended."""
+
+
+class PrepareTerms(NamedTuple):
+    """What there is to do before the main containers start."""
+
+    gate: Address | None = None
+    """Where the guard says whether the lease is valid; None for a pod without a guard."""
+    attempts: str = ""
+    """Folder of the checkpoints of all attempts; empty: there is nothing to look for."""
+    epoch: int = 0
+    """This attempt's."""
+    marker: str = ""
+    """Name of the file that makes a checkpoint complete."""
+    resume: str = ""
+    """The link to make to the last complete checkpoint."""
+
+
+def read_prepare_terms(environment: Mapping[str, str]) -> PrepareTerms:
+    """The terms in the environment.
+
+    Raises:
+        TermsRefused: a variable is missing or makes no sense.
+    """
+    place = environment.get(GATE, "")
+    gate = _address(GATE, place) if place else None
+    attempts = environment.get(ATTEMPTS, "")
+    if not attempts:
+        return PrepareTerms(gate)
+    epoch, marker, resume = (environment.get(name, "") for name in (EPOCH, MARKER, RESUME))
+    if not (epoch.isascii() and epoch.isdecimal()):
+        raise TermsRefused(f"{EPOCH}: {epoch!r} is no epoch")
+    if not marker or "/" in marker:
+        raise TermsRefused(f"{MARKER}: {marker!r} is no name of a file")
+    if not resume.startswith("/"):
+        raise TermsRefused(f"{RESUME}: {resume!r} is no absolute path")
+    return PrepareTerms(gate, attempts, int(epoch), marker, resume)
 
 
 def read_terms(environment: Mapping[str, str]) -> Terms:
@@ -76,15 +137,38 @@ def read_terms(environment: Mapping[str, str]) -> Terms:
         TermsRefused: a variable is missing or makes no sense.
     """
     return Terms(
-        sentinel=_address(SENTINEL, environment.get(SENTINEL, "")),
+        sentinel=_sentinel(environment.get(SENTINEL, "")),
         center=environment.get(CENTER, ""),
         poll=_seconds(POLL, environment.get(POLL, "10")),
         bind=environment.get(BIND, ""),
         port=_port(LISTEN, environment.get(LISTEN, str(PORT))),
         pod_ip=environment.get(POD_IP) or "127.0.0.1",
         probes=_probes(environment.get(PROBES) or "{}"),
+        progress=_progress(environment.get(PROGRESS) or ""),
         last_words=environment.get(LAST_WORDS, _TERMINATION_LOG),
     )
+
+
+def _sentinel(text: str) -> Address | None:
+    return None if text == NO_LEASE else _address(SENTINEL, text)
+
+
+def _progress(text: str) -> ProgressTerms | None:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+        made = ProgressTerms(
+            deadline=float(found["deadline"]),
+            file=str(found.get("file") or ""),
+            port=int(found.get("port") or 0),
+            path=str(found.get("path") or "/"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TermsRefused(f"{PROGRESS}: {error}") from None
+    if not 0 < made.deadline < math.inf or bool(made.file) == bool(made.port):
+        raise TermsRefused(f"{PROGRESS}: it must have a deadline, and a file or a port")
+    return made
 
 
 def _address(name: str, text: str) -> Address:

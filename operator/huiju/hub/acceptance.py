@@ -33,9 +33,14 @@ class Acceptance:
     """Judges jobs; remembers the verdict of each distinct template."""
 
     def __init__(
-        self, queues: Callable[[str], ComputeQueueSpec | None], trial: Trial, recheck: float
+        self,
+        queues: Callable[[str], ComputeQueueSpec | None],
+        data: Callable[[JobObject], Verdict],
+        trial: Trial,
+        recheck: float,
     ) -> None:
         self._queues = queues
+        self._data = data
         self._trial = trial
         self._tried: OrderedDict[Key, None] = OrderedDict()
         self._locks: dict[Key, asyncio.Lock] = {}
@@ -91,7 +96,7 @@ class Acceptance:
             if wrong:
                 message = f"spec.accelerators[{index}].perWorker: {wrong}"
                 return Verdict(False, Reason.ILLEGAL_ACCELERATOR_COUNT, message)
-        return OK
+        return self._data(job)
 
     async def _by_trial(self, job: JobObject) -> Verdict:
         key = (
@@ -102,6 +107,10 @@ class Acceptance:
             job.spec.launch,
             job.spec.carry,
             job.spec.data,
+            job.spec.failover.policy == "Reschedule",
+            job.spec.checkpoint,
+            job.spec.output,
+            job.spec.progress,
             tuple(job.spec.placement.node_selector.items()),
         )
         if self._known(key):

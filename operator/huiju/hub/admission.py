@@ -1,8 +1,9 @@
-"""The hub's own admission policy: who may ask for data, and who may decide, as data.
+"""The hub's own admission policies: who may ask for data, and who may decide, as data.
 
 Decides what the API server of the hub refuses whoever writes a DatasetGrant, whatever their roles
-allow. Invariants: the one who asks and the one who decides are who they say; nobody decides without
-the verb `approve` on the share; a request never brings its own decision.
+allow, and what it refuses the hub itself. Invariants: a copy that people
+ordered is never another; the one who asks and the one who decides are who they say; nobody decides
+without the verb `approve` on the share; a request never brings its own decision.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from huiju.centers.role import PART_OF
+from huiju.hub.role import ACCOUNT
 
 NAME: Final = "huiju-grants"
 _DECIDED: Final = (
@@ -48,34 +50,54 @@ VALIDATIONS: Final = (
 )
 
 
+REPLICAS: Final = "huiju-replicas"
+_HUBS_OWN: Final = (
+    "request.userInfo.username.startsWith('system:serviceaccount:') &&"
+    f" request.userInfo.username.endsWith(':{ACCOUNT}')"
+)
+"""The hub's account, whatever its namespace."""
+
+
 def objects() -> tuple[dict[str, Any], ...]:
-    """The policy and its binding."""
-    policy = {
+    """The policies and their bindings."""
+    grants = _policy(NAME, "datasetgrants", ("CREATE", "UPDATE"), VALIDATIONS)
+    orders = (("object.spec == oldObject.spec", "the hub changes no order of a copy"),)
+    replicas = _policy(REPLICAS, "datasetreplicas", ("UPDATE",), orders)
+    replicas["spec"]["matchConditions"] = [{"name": "by-the-hub", "expression": _HUBS_OWN}]
+    return grants, _binding(NAME), replicas, _binding(REPLICAS)
+
+
+def _policy(
+    name: str,
+    resource: str,
+    operations: tuple[str, ...],
+    validations: tuple[tuple[str, str], ...],
+) -> dict[str, Any]:
+    rule = {
+        "apiGroups": ["huiju.dev"],
+        "apiVersions": ["*"],
+        "operations": list(operations),
+        "resources": [resource],
+    }
+    return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": NAME, "labels": dict(PART_OF)},
+        "metadata": {"name": name, "labels": dict(PART_OF)},
         "spec": {
             "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": ["huiju.dev"],
-                        "apiVersions": ["*"],
-                        "operations": ["CREATE", "UPDATE"],
-                        "resources": ["datasetgrants"],
-                    }
-                ]
-            },
+            "matchConstraints": {"resourceRules": [rule]},
             "validations": [
                 {"expression": expression, "message": message, "reason": "Forbidden"}
-                for expression, message in VALIDATIONS
+                for expression, message in validations
             ],
         },
     }
-    binding = {
+
+
+def _binding(name: str) -> dict[str, Any]:
+    return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": NAME, "labels": dict(PART_OF)},
-        "spec": {"policyName": NAME, "validationActions": ["Deny"]},
+        "metadata": {"name": name, "labels": dict(PART_OF)},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
-    return policy, binding

@@ -14,11 +14,15 @@ from huiju.centers.jobview import (
     JobView,
     ViewAlternative,
     ViewCarry,
+    ViewCheckpoint,
     ViewData,
     ViewFailover,
     ViewLaunch,
     ViewMeta,
+    ViewOutput,
     ViewPlacement,
+    ViewProgress,
+    ViewProgressHttp,
     ViewSpec,
 )
 from huiju.hub.objects import JobObject
@@ -46,8 +50,24 @@ def view_of(job: JobObject) -> JobView | None:
             ViewPlacement(dict(spec.placement.node_selector)),
             spec.scheduling_deadline,
             ViewFailover(spec.failover.policy),
+            _checkpoint(job),
+            ViewOutput(spec.output.directory) if spec.output else None,
+            _progress(job),
         ),
     )
+
+
+def _progress(job: JobObject) -> ViewProgress | None:
+    told = job.spec.progress
+    if told is None:
+        return None
+    http = ViewProgressHttp(told.http.port, told.http.path) if told.http else None
+    return ViewProgress(told.deadline, told.file, http)
+
+
+def _checkpoint(job: JobObject) -> ViewCheckpoint | None:
+    saved = job.spec.checkpoint
+    return ViewCheckpoint(saved.directory, saved.marker) if saved else None
 
 
 def carry_of(job: JobObject) -> ViewCarry:

@@ -16,25 +16,36 @@ from dataclasses import dataclass
 from huiju.api.center import ComputeCenterSpec, PullConnection, PushConnection
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
+from huiju.centers.guarding import runs_sidecars
 from huiju.centers.inventory import Reservation
-from huiju.centers.lease import LeaseTerms, sentinel_url
-from huiju.centers.names import Origin
+from huiju.centers.lease import LeaseTerms
+from huiju.centers.names import MOST_EPOCH, Origin
 from huiju.centers.observe import Observation
 from huiju.centers.policy import center_view
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
+from huiju.hub.centerlease import CenterLease
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
+from huiju.hub.lane import Lane
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
 from huiju.kube.credentials import Credentials
-from huiju.kube.errors import ApiStatus, BadRequest, KubeError, Transient, Unauthorized
+from huiju.kube.errors import (
+    ApiStatus,
+    BadRequest,
+    KubeError,
+    Transient,
+    Unauthorized,
+    first_of,
+)
 from huiju.kube.leading import LeaderClient
+from huiju.kube.life import Life
 from huiju.kube.resources import NAMESPACES, Resource
 from huiju.kube.transport import Observer
-from huiju.scheduling.model import Center
+from huiju.scheduling.model import Center, Link
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +59,8 @@ class Standing:
     message: str
 
 
+DOUBT_LASTS = 3600.0
+"""Seconds for which the status tells of a claim that was refused."""
 CONNECTING = Standing(None, Reason.CONNECTING, "The hub has not reached the center yet.")
 
 
@@ -81,6 +94,7 @@ class CenterRuntime:
         name: str,
         spec: ComputeCenterSpec,
         identity: str,
+        lease: CenterLease,
         hub: HubSide,
     ) -> None:
         self.name = name
@@ -92,9 +106,15 @@ class CenterRuntime:
         self.version = ""
         self.standing = CONNECTING
         self.lost_since = 0.0
+        self.lease = lease
+        self.lane = Lane(name, hub.settings.center_calls)
+        """The way of the reconciler's workers into the center."""
+        self.launches = Lane(name, hub.settings.center_launches)
+        """The way of fresh decisions into the center."""
         self._hub = hub
         self._last_seen = 0.0
         self._created = time.time()
+        self._doubt = ("", 0.0)
         self._sensor: Sensor | Mailbox | None = None
         self._syncer: Syncer | Mailbox | None = None
         self._client: Client | None = None
@@ -148,6 +168,11 @@ class CenterRuntime:
             raise Transient(f"center {self.name} is not connected: {self.standing.message}")
         return self._client
 
+    @property
+    def credential_life(self) -> Life | None:
+        """How long the hub's credential in the center is good for, if it has an end."""
+        return self._client.life if self._client is not None else None
+
     def observed(self, uid: str, epoch: int) -> Observation | None:
         """What the center shows of one epoch of a job."""
         return next((o for o in self.observations_of(uid) if o.epoch == epoch), None)
@@ -156,17 +181,29 @@ class CenterRuntime:
         """What the center shows of all epochs of a job."""
         return self._syncer.observations_of(uid) if self._syncer else ()
 
-    def held_epoch(self, uid: str) -> int:
-        """The highest epoch of a job that the center holds."""
-        return self._syncer.held_epoch(uid) if self._syncer else 0
+    def job_uids(self) -> set[str]:
+        """The jobs of which the center holds anything that may run."""
+        return self._syncer.job_uids() if self._syncer else set()
 
-    async def ensure(self, bundle: Bundle) -> None:
-        """Create what is missing of a bundle."""
-        await self.syncer.ensure(bundle)
+    def held_epoch(self, uid: str, most: int = MOST_EPOCH) -> int:
+        """The highest epoch of a job that the center holds, of those up to `most`; 0 for none."""
+        return self._syncer.held_epoch(uid, most) if self._syncer else 0
+
+    async def ensure(self, bundle: Bundle, *, fresh: bool = False) -> None:
+        """Create what is missing of a bundle; `fresh`: the caller holds no worker meanwhile."""
+        with (self.launches if fresh else self.lane).call():
+            self.lease.fence.created(boottime())
+            await self.syncer.ensure(bundle)
+
+    async def dry_run(self, bundle: Bundle) -> None:
+        """Let the center's API server check a bundle; nothing is made."""
+        with self.lane.call():
+            await self.syncer.dry_run(bundle)
 
     async def stop(self, uid: str, epoch: int, reason: Reason, message: str) -> None:
         """Suspend one epoch of a job, and note why on the workload."""
-        await self.syncer.suspend(uid, epoch, reason, message)
+        with self.lane.call():
+            await self.syncer.suspend(uid, epoch, reason, message)
 
     async def clear(
         self, job: JobObject, placement: PlacementStatus, needed: Iterable[tuple[Resource, str]]
@@ -174,7 +211,8 @@ class CenterRuntime:
         """Remove what was made for a workload of the job that never came to be."""
         meta = job.metadata
         origin = Origin(self._hub.hub_id, meta.namespace, meta.name, meta.uid, placement.epoch)
-        await self.syncer.clear(origin, placement.namespace, needed)
+        with self.lane.call():
+            await self.syncer.clear(origin, placement.namespace, needed)
 
     # --- what the scheduler asks -------------------------------------------------------------
 
@@ -184,12 +222,22 @@ class CenterRuntime:
         if self._sensor is None:
             return Center(name=self.name, closed=closed, closed_message=message)
         return center_view(
-            self.name, self.spec, self._sensor.inventory, closed=closed, message=message, now=now
+            self.name,
+            self.spec,
+            self._sensor.inventory,
+            closed=closed,
+            message=message,
+            now=now,
+            links=self._hub.links(self.name, self.spec, now),
+            unguarded=self.guard_trouble,
         )
 
     def _closed(self) -> tuple[str, str]:
         if self.lost:
             return Reason.CENTER_UNREACHABLE, self.standing.message
+        if self.lease.recorded_lost:
+            # What is placed now must not be given up by a hub that starts from the status.
+            return Reason.CENTER_NOT_READY, "The center answers again, which is being recorded."
         if self.standing.reachable is not True:
             return self.standing.reason, self.standing.message
         if not self._opened:
@@ -217,13 +265,29 @@ class CenterRuntime:
     @property
     def has_sentinel(self) -> bool:
         """Whether a sentinel in the center asks for its lease."""
-        return False
+        return self.lease.has_sentinel(boottime())
+
+    @property
+    def guard_trouble(self) -> str:
+        """Why pods cannot be guarded in the center, empty if they can be."""
+        image, allowed = self._hub.settings.guard_image, self.spec.sharing.image_prefixes
+        if not self.has_sentinel:
+            return "and no sentinel asks for the center's lease: install Huiju's there"
+        if not runs_sidecars(self.version):
+            return f"and the center's Kubernetes {self.version} has no sidecars: 1.29 is the first"
+        if not image:
+            return "and the hub knows no image of the guard: start it with --guard-image"
+        if allowed and not image.startswith(tuple(allowed)):
+            return f"and the owner's sharing.imagePrefixes do not let in the guard's image {image}"
+        return ""
 
     def lease_terms(self) -> LeaseTerms:
         """The terms of the center's lease, as its guards are told them."""
-        lease = self.spec.lease
-        profile = self._hub.settings.lease_profiles[lease.profile]
-        return LeaseTerms(sentinel_url(lease.namespace), profile)
+        return self.lease.terms(self.spec.lease.namespace)
+
+    def lease_left(self) -> float:
+        """Seconds that the center's lease holds at least; 0 for none."""
+        return self.lease.fence.remaining(boottime())
 
     def model_labels(self, model: str, resource: str) -> dict[str, str]:
         """Node labels that single out the model among nodes of one resource name."""
@@ -246,7 +310,27 @@ class CenterRuntime:
             for row in self._sensor.inventory.summary()["accelerators"]
         ]
 
+    # --- belief ------------------------------------------------------------------------------
+
+    def disbelieve(self, claim: str) -> None:
+        """The center said something that cannot be true; nothing was done by it."""
+        known, _ = self._doubt
+        self._doubt = (claim, time.time())
+        if claim != known:
+            log.warning("claim refused", extra={"center": self.name, "claim": claim})
+            self._hub.callbacks.changed(self.name)
+
+    def doubt(self, now: float) -> str:
+        """What the center said lately that was not believed, empty if all was."""
+        refused = self._syncer.refused if isinstance(self._syncer, Mailbox) else ""
+        claim, said = self._doubt
+        return refused or (claim if now - said < DOUBT_LASTS else "")
+
     # --- life --------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Tell the hub that something of the center has changed."""
+        self._hub.callbacks.changed(self.name)
 
     def refuse_spec(self, problem: str) -> None:
         """A new spec cannot be used: place nothing until it is corrected."""
@@ -282,7 +366,7 @@ class CenterRuntime:
                     "(kubectl huiju join does) or look at the account in the center.",
                 )
             except* (KubeError, TimeoutError, OSError) as errors:
-                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {_first(errors)}")
+                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {first_of(errors)}")
             except* Exception as errors:
                 # A bug in one center's tasks must not end the hub; it is logged and retried.
                 log.exception("center failed", extra={"center": self.name}, exc_info=errors)
@@ -440,17 +524,11 @@ class CenterRuntime:
         silent_since = self._last_seen or self._created
         if self.lost or time.time() - silent_since < self._hub.settings.center_lost_after:
             return
+        self.lease.fence.close()
         self.lost_since = silent_since
         log.warning("center lost", extra={"center": self.name})
         self._hub.callbacks.changed(self.name)
         self._hub.callbacks.opened(self.name)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,3 +543,5 @@ class HubSide:
     """Whether this hub leads; asked before each write."""
     observer: Callable[[str], Observer]
     """Counts the calls to one center."""
+    links: Callable[[str, ComputeCenterSpec, float], tuple[Link, ...]]
+    """A center's links as they are found to be."""

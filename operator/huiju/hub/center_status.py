@@ -1,16 +1,19 @@
 """A ComputeCenter's status: made from what the runtime knows, written only when it changed.
 
-Decides the conditions Reachable, InventoryFresh, Schedulable and Ready. Unreachable is Unknown,
-never False. Invariant: at most one write per center and `center_status_interval`.
+Decides the conditions Reachable, InventoryFresh, Schedulable, Leased, Credible and Ready.
+Unreachable is Unknown, never False. Invariant: at most one write per center and
+`center_status_interval`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from huiju.api.durations import format_duration
 from huiju.api.reasons import Reason
 from huiju.hub.center import CenterRuntime
 from huiju.hub.clock import stamp
+from huiju.kube.clock import boottime
 
 Fields = dict[str, Any]
 Made = tuple[str, str, Reason, str]
@@ -20,7 +23,7 @@ Made = tuple[str, str, Reason, str]
 def conditions(
     site: CenterRuntime, mass_orphans: str, generation: int, before: list[Fields], now: float
 ) -> list[Fields]:
-    """The four conditions; each keeps its transition time while its status stands."""
+    """All conditions; each keeps its transition time while its status stands."""
     reachable = site.standing.reachable
     made = [
         ("Reachable", _word(reachable), site.standing.reason, site.standing.message),
@@ -31,7 +34,35 @@ def conditions(
     ready = ("Ready", "True", Reason.READY, "The center takes jobs.")
     if worst is not None:
         ready = ("Ready", worst[1], worst[2], worst[3])
-    return _stamped([ready, *made], generation, before, now)
+    # A center without a lease takes jobs all the same; they run there without a guard.
+    lease = ("Leased", *leased(site, boottime()))
+    # One that says what cannot be true hurts itself alone: the rest that it says is gone by.
+    return _stamped([ready, *made, lease, _credible(site, now)], generation, before, now)
+
+
+def _credible(site: CenterRuntime, now: float) -> Made:
+    doubt = site.doubt(now)
+    if doubt:
+        return "Credible", "False", Reason.CLAIM_REFUSED, doubt
+    return "Credible", "True", Reason.CREDIBLE, "What the center says makes sense."
+
+
+def leased(site: CenterRuntime, now: float) -> tuple[str, Reason, str]:
+    """Status, reason and message of the condition Leased; `now` is on the boot-time clock."""
+    fence = site.lease.fence
+    span = format_duration(fence.profile.lease)
+    if site.lost:
+        message = "No word is given to a lost center; guarded jobs stop there by themselves."
+        return "Unknown", Reason.CENTER_UNREACHABLE, message
+    if fence.trouble:
+        return "False", Reason.LEASE_NOT_RENEWED, f"The lease is not renewed: {fence.trouble}"
+    if not fence.asks(now) and not fence.remaining(now):
+        message = "No sentinel asks; jobs with failover run here unguarded, as docs/safety.md says."
+        return "False", Reason.NO_SENTINEL, message
+    if site.synced and not fence.is_open:
+        message = "Workloads of epochs that no longer count are stopped before it is renewed."
+        return "False", Reason.LEASE_WITHHELD, message
+    return "True", Reason.LEASED, f"Renewed for {span} at a time."
 
 
 def _stamped(made: list[Made], generation: int, before: list[Fields], now: float) -> list[Fields]:
@@ -119,6 +150,7 @@ def status_of(
         fields["kubernetesVersion"] = site.version or before["kubernetesVersion"]
     if site.lost:
         fields["lostSince"] = stamp(site.lost_since)
+    fields["lease"] = site.lease.fields(lost=site.lost, now=boottime(), wall=now)
     if site.sensor is not None and site.synced:
         fields.update(site.sensor.inventory.summary())
     else:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,24 +21,37 @@ from huiju.api.zones import time_zone
 from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime, HubSide
 from huiju.hub.center_status import Fields, refused, status_of
+from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
 from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
 from huiju.hub.sites import Sites
 from huiju.hub.status import merge_patch
-from huiju.kube.client import Client
-from huiju.kube.errors import KubeError, NotFound
+from huiju.kube.clock import boottime
+from huiju.kube.errors import Conflict, KubeError, NotFound
 from huiju.kube.resources import COMPUTE_CENTERS
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A ComputeCenter whose spec cannot be used."""
+
+    uid: str
+    generation: int
+    problem: str
+    status: Fields
+    """As last seen."""
 
 
 class Record:
     """One ComputeCenter as last seen, with its runtime's task."""
 
     __slots__ = (
-        "allow_orphans",
+        "agreed_orphans",
         "generation",
         "mass_orphans",
+        "orphan_consent",
         "runtime",
         "status",
         "task",
@@ -51,7 +65,8 @@ class Record:
         self.generation = 0
         self.version = 0
         self.status: Fields = {}
-        self.allow_orphans = False
+        self.orphan_consent = ""
+        self.agreed_orphans: frozenset[str] = frozenset()
         self.mass_orphans = ""
         self.task: asyncio.Task[None] | None = None
 
@@ -65,8 +80,8 @@ class Centers:
         self._events = events
         self._records: dict[str, Record] = {}
         self._dirty: set[str] = set()
-        self._refused: dict[str, tuple[int, str, Fields]] = {}
-        """Without a runtime, for their spec cannot be used: generation, problem, status."""
+        self._refused: dict[str, _Refused] = {}
+        """Without a runtime, for their spec cannot be used."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -112,9 +127,8 @@ class Centers:
         record.version = version
         record.generation = int(meta.get("generation") or 0)
         record.status = status
-        record.allow_orphans = (meta.get("annotations") or {}).get(
-            ANNOTATION_ALLOW_ORPHAN_REMOVAL
-        ) == "true"
+        notes = meta.get("annotations") or {}
+        record.orphan_consent = str(notes.get(ANNOTATION_ALLOW_ORPHAN_REMOVAL, ""))
         self._dirty.add(name)
 
     def _refuse(self, body: Mapping[str, Any], problem: str) -> None:
@@ -130,7 +144,8 @@ class Centers:
             record.generation = generation
             record.runtime.refuse_spec(problem)
         else:
-            self._refused[name] = (generation, problem, dict(body.get("status") or {}))
+            before = dict(body.get("status") or {})
+            self._refused[name] = _Refused(str(meta["uid"]), generation, problem, before)
         self._dirty.add(name)
 
     def remove(self, name: str) -> None:
@@ -154,7 +169,14 @@ class Centers:
 
     def _add(self, name: str, uid: str, spec: ComputeCenterSpec, status: Fields) -> Record:
         identity = str((status.get("identity") or {}).get("uid") or "")
-        runtime = CenterRuntime(name, spec, identity, self._hub)
+        lease = CenterLease(
+            self._hub.settings.lease_profiles,
+            spec.lease.profile,
+            status,
+            boottime(),
+            time.time(),
+        )
+        runtime = CenterRuntime(name, spec, identity, lease, self._hub)
         runtime.lost_since = seconds(str(status.get("lostSince") or ""))
         record = self._records[name] = Record(runtime, uid)
         self._sites.add(runtime)
@@ -187,29 +209,33 @@ class Centers:
         if record is not None:
             await self._write(record)
         elif name in self._refused:
-            generation, problem, before = self._refused[name]
-            change = merge_patch(before, refused(problem, generation, before, time.time()))
-            if change:
-                with suppress(NotFound):
-                    await self._client.patch_status(COMPUTE_CENTERS, name, None, change)
+            told = self._refused[name]
+            after = refused(told.problem, told.generation, told.status, time.time())
+            await self._patch(name, told.uid, merge_patch(told.status, after))
 
     async def _write(self, record: Record) -> None:
         site = record.runtime
         before = record.status
         after = status_of(site, record.mass_orphans, record.generation, before, time.time())
-        change = merge_patch(before, after)
-        if not change:
-            return
-        try:
-            written = await self._client.patch_status(COMPUTE_CENTERS, site.name, None, change)
-        except NotFound:
+        written = await self._patch(site.name, record.uid, merge_patch(before, after))
+        if written is None:
             return
         record.status = dict(written.get("status") or {})
+        site.lease.written(record.status)
         self._events.center(site.name, record.uid, before, after)
 
-    @property
-    def _client(self) -> Client:
-        return self._hub.client
+    async def _patch(self, name: str, uid: str, change: Fields) -> Fields | None:
+        """Change the status of the very center; None if there is nothing to do or it is gone.
+
+        A center that was deleted and joined again has the name of the first, and nothing else: what
+        was known of the first (its identity, its lease) must not become the second's.
+        """
+        if not change:
+            return None
+        client = self._hub.client
+        with suppress(NotFound, Conflict):
+            return await client.patch_status(COMPUTE_CENTERS, name, None, change, uid=uid)
+        return None
 
 
 async def _run_after(old: asyncio.Task[None] | None, runtime: CenterRuntime) -> None:

@@ -69,8 +69,10 @@ class Collector:
             known,
             set(self._deleted),
             self._settings,
-            allowed=record.allow_orphans,
+            consent=record.orphan_consent,
+            agreed=record.agreed_orphans,
         )
+        record.agreed_orphans = finding.agreed
         if finding.message != record.mass_orphans:
             record.mass_orphans = finding.message
             self._centers.changed(site.name)

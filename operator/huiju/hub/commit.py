@@ -13,10 +13,15 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
+from msgspec.structs import replace
+
 from huiju.centers.bundle import Bundle
 from huiju.centers.render import DispatchRefused, JobView, RenderRefused
+from huiju.data.access import Refused
+from huiju.hub import staging
 from huiju.hub import status as transitions
 from huiju.hub.clock import stamp
+from huiju.hub.datasets.needs import Bound, Needs
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.lifecycle import Verdict
@@ -38,6 +43,8 @@ class Result(Enum):
     COMMITTED = "committed"
     STALE = "stale"
     """The job changed meanwhile; it is looked at again."""
+    STAGED = "staged"
+    """The job's data is brought to the center first; nothing is held there meanwhile."""
     REFUSED = "refused"
     """The job cannot be rendered for this center; its status says why."""
 
@@ -61,12 +68,14 @@ class Committer:
         writer: JobWriter,
         renderer: Renderer,
         sites: Sites,
+        needs: Needs,
         settings: HubSettings,
     ) -> None:
         self._jobs = jobs
         self._writer = writer
         self._renderer = renderer
         self._sites = sites
+        self._needs = needs
         self._settings = settings
 
     async def commit(self, decision: Place) -> Committed:
@@ -95,9 +104,18 @@ class Committer:
         body = await self._renderer.body(job)
         if body is None:
             return Committed(Result.STALE)
-        epoch = max(job.status.epoch, self._sites.held_epoch(decision.job.uid)) + 1
+        bound: tuple[Bound, ...] = ()
+        if job.spec.data:
+            lacks, found = self._needs.missing(job, decision.center), self._needs.bind(job)
+            if isinstance(lacks, Refused) or isinstance(found, Refused):
+                return Committed(Result.STALE)  # the next look says why
+            bound = found
+            if lacks:
+                return await self._stage(job, decision, bound, lacks)
+        mounts = self._needs.mounts(job, decision.center) or ()
+        epoch = self._sites.next_epoch(decision.job.uid, job.status.epoch)
         try:
-            bundle = await self._renderer.render(body, decision, epoch)
+            bundle = await self._renderer.render(body, decision, epoch, mounts)
         except RenderRefused as refusal:
             return Committed(
                 Result.REFUSED, job, verdict=Verdict(False, refusal.reason, refusal.message)
@@ -112,8 +130,25 @@ class Committer:
             _message(decision),
             now,
         )
+        after = replace(after, data=tuple(each.fixed for each in bound))
         written = await self._writer.write(job, after, resource_version=body_version(body))
         return Committed(Result.COMMITTED, written, bundle)
+
+    async def _stage(
+        self, job: JobObject, decision: Place, bound: tuple[Bound, ...], lacks: tuple[Bound, ...]
+    ) -> Committed:
+        """Choose the center and fix the versions; the accelerators go to whoever is next."""
+        if any(each.entry.mode == "Require" for each in lacks):
+            return Committed(Result.STALE)
+        names = ", ".join(f"{each.share.key} {each.version.name}" for each in lacks)
+        after = staging.staging(
+            transitions.observed(job.status, job.metadata.generation),
+            decision.center,
+            tuple(each.fixed for each in bound),
+            f"{names} on the way to {decision.center}; no accelerators are held meanwhile.",
+            time.time(),
+        )
+        return Committed(Result.STAGED, await self._writer.write(job, after))
 
     async def _turn_away(self, job: JobObject, center: str, refusal: DispatchRefused) -> Committed:
         """The center's own rules refuse what the job became there: remember, and try another."""

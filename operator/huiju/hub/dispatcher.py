@@ -55,7 +55,6 @@ class Dispatcher:
         self._times: list[float] = []
         self._timer: asyncio.TimerHandle | None = None
         self._rings = inf
-        self._commits = asyncio.Semaphore(settings.commit_concurrency)
 
     def wake(self) -> None:
         """Something that the scheduler sees has changed."""
@@ -107,7 +106,7 @@ class Dispatcher:
             return
         self._metrics.cycle(time.perf_counter() - started, len(outcome.placed))
         for decision in outcome.placed:
-            commits.create_task(self._commit(decision), name=f"commit {decision.job.name}")
+            commits.create_task(self._hooks.commit(decision), name=f"commit {decision.job.name}")
 
     def _cycle(self) -> Outcome:
         now = time.time()
@@ -150,10 +149,6 @@ class Dispatcher:
         due = min(self._times[0] if self._times else inf, self.core.wakes_at)
         if due < inf:
             self._wake_soon(max(due, now))
-
-    async def _commit(self, decision: Place) -> None:
-        async with self._commits:
-            await self._hooks.commit(decision)
 
 
 class Hooks(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from huiju.centers.observe import Observation
@@ -20,8 +20,16 @@ from huiju.hub.centers import Centers
 from huiju.hub.collector import Collector
 from huiju.hub.commit import Committer
 from huiju.hub.datasets.catalog import Catalog
+from huiju.hub.datasets.copier import Copier
 from huiju.hub.datasets.keeper import Keeper
+from huiju.hub.datasets.links import Links
+from huiju.hub.datasets.mover import Mover
+from huiju.hub.datasets.needs import Needs
+from huiju.hub.datasets.replicawriter import ReplicaWriter
+from huiju.hub.datasets.waker import Waker
 from huiju.hub.dispatcher import Dispatcher
+from huiju.hub.fencing import Fencing
+from huiju.hub.granter import Granter
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.objects import JobObject
@@ -38,6 +46,7 @@ from huiju.kube.client import Client
 from huiju.kube.credentials import Credentials
 from huiju.kube.errors import KubeError
 from huiju.kube.informer import Informer
+from huiju.kube.leading import LeaderClient
 from huiju.kube.resources import (
     COMPUTE_CENTERS,
     COMPUTE_QUEUES,
@@ -49,7 +58,7 @@ from huiju.kube.transport import Observer
 from huiju.scheduling.core import Core
 from huiju.scheduling.model import Place, Preempt
 from huiju.telemetry.events import EventRecorder
-from huiju.telemetry.metrics import HubMetrics
+from huiju.telemetry.metrics import OWN, HubMetrics
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +90,11 @@ class Hub:
         )
         self.jobs = JobCache(self._informer)
         self.dispatcher = Dispatcher(self.core, self.waits, metrics, settings, self)
+        self.catalog = Catalog(client, self._data_changed)
+        self.needs = Needs(self.catalog, self.sites)
+        self.links = Links(self.catalog)
+        self._with_data: dict[str, str] = {}
+        self._waker = Waker(self.catalog, self.links, self)
         side = HubSide(
             client,
             hub_id,
@@ -88,6 +102,7 @@ class Hub:
             Callbacks(self._center_changed, self._observed, self._center_opened),
             held,
             observer,
+            self.links.of,
         )
         self.centers = Centers(side, self.sites, announcer)
         self.population = Population(
@@ -96,16 +111,28 @@ class Hub:
             self.waits,
             self.dispatcher.wake,
             self.dispatcher.wake_at,
+            self.needs.of,
         )
         self.queues = Queues(
             self.core, client, self._queue_changed, settings.queue_figures_interval
         )
-        self.catalog = Catalog(client, self._data_changed)
-        self.keeper = Keeper(client, self.catalog, self.sites, settings)
-        renderer = Renderer(client, hub_id, self.sites.get)
+        replica_writer = ReplicaWriter(client, self.catalog)
+        copier = Copier(
+            client,
+            self.catalog,
+            self.sites,
+            lambda: self.needs.demands(self.jobs_with_data()),
+            replica_writer,
+        )
+        self.mover = Mover(client, self.catalog, self.sites, replica_writer, settings)
+        self.keeper = Keeper(client, self.catalog, self.sites, copier, self._waker, settings)
+        renderer = Renderer(client, hub_id, self.sites.get, settings.guard_image)
         writer = JobWriter(client, self.jobs)
         acceptance = Acceptance(
-            self.queues.spec, Trial(self.sites, renderer), settings.refused_recheck
+            self.queues.spec,
+            self.needs.verdict,
+            Trial(self.sites, renderer, self.needs.mounts),
+            settings.refused_recheck,
         )
         self._acceptance = acceptance
         self.reconciler = Reconciler(
@@ -116,9 +143,23 @@ class Hub:
             acceptance,
             writer,
             renderer,
-            Committer(self.jobs, writer, renderer, self.sites, settings),
+            Committer(self.jobs, writer, renderer, self.sites, self.needs, settings),
+            self.needs,
             self.waits,
             announcer,
+        )
+        self._granter = Granter(
+            credentials,
+            lambda name, known: LeaderClient(
+                known, name=name, held=held, observer=metrics.observer(name)
+            ),
+        )
+        self.fencing = Fencing(
+            self.jobs,
+            self.sites,
+            self._granter,
+            lambda job: self.reconciler.queue.add(job.key),
+            settings.fence_interval,
         )
         self.collector = Collector(self.jobs, self.centers, settings)
         self._shell = Shell(credentials, self._kopf_event)
@@ -143,7 +184,10 @@ class Hub:
             for informer in self.catalog.informers:
                 await informer.synced.wait()
             group.create_task(self.keeper.run(), name="datasets")
+            group.create_task(self.mover.run(), name="transfers")
             group.create_task(self.centers.run(), name="centers")
+            group.create_task(self._granter.run(), name="leases")
+            group.create_task(self.fencing.run(), name="fencing")
             group.create_task(self.reconciler.run(), name="reconciler")
             group.create_task(self.dispatcher.run(), name="dispatcher")
             group.create_task(self.collector.run(), name="collector")
@@ -167,8 +211,7 @@ class Hub:
         """Reserve a decision under the epoch that its commit will most likely give."""
         job = self.jobs.by_uid(decision.job.uid)
         known = job.status.epoch if job is not None else 0
-        held = self.sites.held_epoch(decision.job.uid)
-        self.population.reserve(decision, max(known, held) + 1)
+        self.population.reserve(decision, self.sites.next_epoch(decision.job.uid, known))
 
     def waiting(self, uid: str) -> None:
         """A job's waiting reason changed: it may be due for a write."""
@@ -190,7 +233,12 @@ class Hub:
         news = self.jobs.saw(old, new)
         if new is not None and news:
             self.reconciler.queue.add(new.key)
+        if new is not None and new.spec.data:
+            self._with_data[new.metadata.uid] = new.key
+            self.keeper.wake()
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            if self._with_data.pop(old.metadata.uid, None) is not None:
+                self.keeper.wake()
             self.population.gone(old.metadata.uid)
             self.sites.forget(old.metadata.uid)
             self.reconciler.forget(old.metadata.uid)
@@ -227,8 +275,29 @@ class Hub:
                 self.reconciler.queue.add(job.key)
         self.dispatcher.wake()
 
-    def _data_changed(self, _share: str) -> None:
+    def _data_changed(self, share: str) -> None:
+        self._waker.share_changed(share)
         self.keeper.wake()
+        self.mover.wake()
+
+    def jobs_with_data(self) -> Iterator[JobObject]:
+        """Jobs that name data sets."""
+        for key in tuple(self._with_data.values()):
+            job = self.jobs.get(key)
+            if job is not None:
+                yield job
+
+    def look_at(self, key: str) -> None:
+        """Look at a job soon."""
+        self.reconciler.queue.add(key)
+
+    def center_changed(self, name: str) -> None:
+        """What the scheduler knows of a center has changed."""
+        self.dispatcher.center_changed(name)
+
+    def centers_anew(self) -> None:
+        """What was found out about the centers holds no longer."""
+        self.needs.forget_centers()
 
     def _kopf_event(self, plural: str, kind: str | None, body: Mapping[str, Any]) -> None:
         if plural == DATASET_SHARES.plural:
@@ -285,6 +354,8 @@ class Hub:
                 standings = {each.queue: each for each in self.core.standings()}
                 self.metrics.queues(standings.values())
                 self.metrics.population(counts, self.sites)
+                lives = {site.name: site.credential_life for site in self.sites}
+                self.metrics.credentials(lives | {OWN: self.client.life})
                 await self.queues.write_statuses(counts, standings)
             except Exception:
                 # Figures are a courtesy: whatever is wrong with one, the jobs go on.

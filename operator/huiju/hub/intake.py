@@ -6,6 +6,7 @@ equal shapes are as a rule one object, which keeps many waiting jobs small.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
@@ -20,6 +21,7 @@ from huiju.scheduling.model import (
     Alternative,
     Assignment,
     Avoid,
+    DataNeed,
     Job,
     JobShape,
     Placed,
@@ -47,7 +49,7 @@ def shape_of(job: JobObject) -> JobShape:
             for a in spec.accelerators
         ),
         workers=spec.workers,
-        request=pods.request,
+        request=_pod_request(job),
         node_selector=tuple(sorted(selector.items())),
         tolerations=pods.tolerations,
         regions=tuple(sorted(wishes.regions)),
@@ -57,7 +59,18 @@ def shape_of(job: JobObject) -> JobShape:
         namespace=job.metadata.namespace,
         images=pods.other_images,
         brings=_brings(spec.carry if isinstance(spec.carry, str) else "", spec.workers > 1),
+        guarded=_guarded(job),
     )
+
+
+def _guarded(job: JobObject) -> bool:
+    return job.spec.failover.policy == "Reschedule"
+
+
+def _pod_request(job: JobObject) -> Vector:
+    pods = job.spec.pods
+    watched = _guarded(job) or job.spec.progress is not None
+    return pods.guarded_request if watched else pods.request
 
 
 @lru_cache(maxsize=1024)
@@ -68,14 +81,14 @@ def _brings(carry: str, gang: bool) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def job_of(job: JobObject) -> Job:
-    """The job as the scheduler sees it."""
+def job_of(job: JobObject, data: tuple[DataNeed, ...] = ()) -> Job:
+    """The job as the scheduler sees it, with what it needs of data sets."""
     spec, status = job.spec, job.status
     return Job(
         uid=job.metadata.uid,
         name=job.key,
         queue=spec.queue,
-        shape=one(shape_of(job)),
+        shape=one(replace(shape_of(job), data=data) if data else shape_of(job)),
         submitted=seconds(job.metadata.creation_timestamp),
         priority=spec.priority,
         expected_runtime=_optional(spec.expected_runtime),
@@ -94,7 +107,7 @@ def _optional(duration: str) -> float | None:
 def worker_request(job: JobObject, alternative: int, resource: str) -> Vector:
     """What one worker asks of its node, the accelerator included."""
     chosen = job.spec.accelerators[alternative]
-    return vector({**dict(job.spec.pods.request), resource: chosen.per_worker})
+    return vector({**dict(_pod_request(job)), resource: chosen.per_worker})
 
 
 def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...]:

@@ -7,12 +7,13 @@ before its placement is given up; a finished job stays finished.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from huiju.api.durations import parse_duration
 from huiju.api.reasons import Reason
 from huiju.centers.observe import Failure, Observation, State
+from huiju.hub import staging
 from huiju.hub import status as transitions
 from huiju.hub.clock import seconds
 from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
@@ -28,7 +29,7 @@ class Action(Enum):
     STOP = "stop"
     """Suspend the workload of the placement."""
     CLEAR = "clear"
-    """Before the status is written: remove what was made for a workload that never came to be."""
+    """Before the status is written: remove what was made for a workload that is not there."""
     DELETE = "delete"
     """Delete the job object: its time after the end is over."""
 
@@ -65,6 +66,26 @@ class Seen:
     """This process has seen or made the workload of this epoch."""
 
 
+class Bringing(Enum):
+    """How far a job's data is in the center that was chosen for it."""
+
+    COMING = "coming"
+    THERE = "there"
+    FAILED = "failed"
+    """It will not come, or not soon: another center is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is known of a job's data while it stages."""
+
+    bringing: Bringing
+    reason: Reason = Reason.STAGING
+    message: str = ""
+    until: float | None = None
+    """The job waits for this center alone until then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is due: the status to write, the action, whether the job waits in the scheduler."""
@@ -84,6 +105,7 @@ _KIND_OF_STOP: dict[Reason, Failure] = {
     Reason.QUOTA_EXCEEDED: Failure.PLACEMENT,
     Reason.UNSCHEDULABLE: Failure.PLACEMENT,
     Reason.DISPATCH_REFUSED: Failure.PLACEMENT,
+    Reason.GUARD_UNAVAILABLE: Failure.PLACEMENT,
     Reason.FOREIGN_OBJECT: Failure.PLACEMENT,
     Reason.APPLICATION_FAILED: Failure.APPLICATION,
     Reason.RUNTIME_EXCEEDED: Failure.APPLICATION,
@@ -95,13 +117,20 @@ def kind_of(reason: Reason) -> Failure:
     return _KIND_OF_STOP.get(reason, Failure.INFRASTRUCTURE)
 
 
-def decide(job: JobObject, verdict: Verdict, seen: Seen, now: float, settings: HubSettings) -> Plan:
-    """What is due for `job` now."""
+def decide(
+    job: JobObject,
+    verdict: Verdict,
+    seen: Seen,
+    now: float,
+    settings: HubSettings,
+    staged: Staged | None = None,
+) -> Plan:
+    """What is due for `job` now; `staged` tells of its data while that is on its way."""
     status = transitions.observed(job.status, job.metadata.generation)
     if transitions.finished(status):
         return _after_the_end(job, status, now, settings)
     if status.placement is None:
-        return _without_placement(job, status, verdict, now, settings)
+        return _without_placement(job, status, verdict, staged, now, settings)
     match seen.reach:
         case Reach.WAITING:
             return Plan(status)
@@ -122,7 +151,12 @@ def _after_the_end(job: JobObject, status: JobStatus, now: float, settings: HubS
 
 
 def _without_placement(
-    job: JobObject, status: JobStatus, verdict: Verdict, now: float, settings: HubSettings
+    job: JobObject,
+    status: JobStatus,
+    verdict: Verdict,
+    staged: Staged | None,
+    now: float,
+    settings: HubSettings,
 ) -> Plan:
     if job.spec.cancel:
         return Plan(
@@ -133,7 +167,16 @@ def _without_placement(
     if not verdict.accepted:
         again = now + settings.refused_recheck
         return Plan(transitions.refused(status, verdict.reason, verdict.message, now), again=again)
-    return Plan(status, queued=True)
+    if status.staging is None or staged is None:
+        return Plan(status, queued=True)
+    match staged.bringing:
+        case Bringing.THERE:
+            return Plan(status, queued=True, again=staged.until)
+        case Bringing.COMING:
+            return Plan(staging.still_staging(status, staged.message))
+        case Bringing.FAILED:
+            why = (staged.reason, staged.message)
+            return Plan(staging.not_staged(status, *why, now, settings), queued=True)
 
 
 def _with_placement(
@@ -208,14 +251,13 @@ def _workload_missing(
     job: JobObject, status: JobStatus, seen: Seen, now: float, settings: HubSettings
 ) -> Plan:
     unwanted = _unwanted(job)
-    started = seen.created or bool(status.started_at)
     if unwanted is not None:
-        ended = _end_unwanted(job, status, unwanted, now)
-        return Plan(ended, Action.NONE if started else Action.CLEAR)
-    if not started:
+        return Plan(_end_unwanted(job, status, unwanted, now), Action.CLEAR)
+    if not (seen.created or status.started_at):
         return Plan(status, Action.ENSURE)
     message = "The workload was removed in the center, not by Huiju."
-    return _requeue(job, status, Reason.WORKLOAD_GONE, message, now, settings)
+    again = _requeue(job, status, Reason.WORKLOAD_GONE, message, now, settings)
+    return replace(again, action=Action.CLEAR)
 
 
 def _stopped(
@@ -245,6 +287,8 @@ def _failed(
         return Plan(_end_unwanted(job, status, unwanted, now))
     reason = observed.reason or Reason.APPLICATION_FAILED
     failure = observed.failure or kind_of(reason)
+    if reason is Reason.NO_PROGRESS:
+        return _stalled(job, status, observed, now, settings)
     if failure is not Failure.APPLICATION:
         return Plan(
             transitions.attempt_failed(status, failure, reason, observed.message, now, settings),
@@ -256,6 +300,23 @@ def _failed(
     message = observed.message if tries == 1 else f"{observed.message} ({tries} attempts)"
     ended = transitions.failed(status, reason, message, observed, now)
     return Plan(transitions.counted(ended))
+
+
+def _stalled(
+    job: JobObject, status: JobStatus, observed: Observation, now: float, settings: HubSettings
+) -> Plan:
+    """It hung: perhaps the machine's fault, perhaps its own, so it is tried again, but not for
+    ever."""
+    stalls, message = status.stalls + 1, observed.message
+    allowed = job.spec.progress.max_restarts if job.spec.progress else 0
+    if stalls > allowed:
+        message = f"{message} (for the {stalls}. time; spec.progress.maxRestarts is {allowed})"
+        ended = transitions.failed(status, Reason.NO_PROGRESS, message, observed, now)
+        return Plan(transitions.stalled(ended))
+    again = transitions.attempt_failed(
+        status, Failure.INFRASTRUCTURE, Reason.NO_PROGRESS, message, now, settings
+    )
+    return Plan(transitions.stalled(again))
 
 
 def _requeue(

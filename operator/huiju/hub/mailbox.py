@@ -27,7 +27,7 @@ from huiju.centers.mailbox import (
     observation_of,
 )
 from huiju.centers.mirror import MirroredInventory
-from huiju.centers.names import Origin
+from huiju.centers.names import MOST_EPOCH, Origin
 from huiju.centers.objects import Meta
 from huiju.centers.observe import Observation, State
 from huiju.centers.shards import Shard, ShardRefused, Stray, counts_of
@@ -48,8 +48,7 @@ log = logging.getLogger(__name__)
 
 
 Fields = dict[str, Any]
-MOST_EPOCH: Final = 1_000_000
-"""No job is placed so often: a center that says so would use up the epochs of others' jobs."""
+_LONGEST: Final = 1024
 
 
 class Presence(msgspec.Struct, gc=False):
@@ -88,6 +87,8 @@ class Mailbox:
         self._wishes = Wishes(client, center, self._find, self.note, self._shows)
         self._noted: dict[str, Work] = {}
         """What the hub has written and its watch has not told yet."""
+        self._refused: dict[str, str] = {}
+        """What is wrong with pieces of the inventory that make no sense."""
         self._strays: dict[str, tuple[Stray, ...]] = {}
         """Workloads without a CenterWork, by the piece that tells of them."""
         space = self._space
@@ -134,6 +135,11 @@ class Mailbox:
         return self.presence.note(CENTER_VERSION) if self.presence else ""
 
     @property
+    def refused(self) -> str:
+        """Why a piece of the inventory is not gone by, empty if all make sense."""
+        return next(iter(self._refused.values()), "")
+
+    @property
     def published(self) -> bool:
         """Whether all that the center holds lies in the mailbox."""
         return self.presence is not None and self.presence.note(PUBLISHED) == "true"
@@ -171,6 +177,9 @@ class Mailbox:
                 extra={"center": self._center, "shard": name, "error": str(refusal)},
             )
             counts = {}
+            self._refused[name] = f"Its inventory is not gone by: {refusal}"[:_LONGEST]
+        else:
+            self._refused.pop(name, None)
         self.inventory.set_shard(name, counts)
         self._strays.pop(name, None)
         if new is not None and new.spec.strays:
@@ -216,18 +225,22 @@ class Mailbox:
     @staticmethod
     def _add(found: dict[int, Observation], uid: str, report: Report) -> None:
         seen = observation_of(uid, report)
-        if seen is not None and seen.epoch <= MOST_EPOCH:
+        if seen is not None and 0 < seen.epoch <= MOST_EPOCH:
             found[seen.epoch] = seen
 
     def _shows(self, uid: str, epoch: int) -> bool:
         return any(seen.epoch == epoch for seen in self.observations_of(uid))
 
-    def held_epoch(self, uid: str) -> int:
-        """The highest epoch of a job that the center holds; 0 for none."""
+    def held_epoch(self, uid: str, most: int = MOST_EPOCH) -> int:
+        """The highest epoch of a job that the center holds, of those up to `most`; 0 for none."""
         work = self._find(uid)
         attempts = [a.epoch for a in work.spec.attempts] if work is not None else []
         seen = (observation.epoch for observation in self.observations_of(uid))
-        return max((*attempts, *seen), default=0)
+        return max((epoch for epoch in (*attempts, *seen) if epoch <= most), default=0)
+
+    def job_uids(self) -> set[str]:
+        """The jobs of which the center holds anything that may run."""
+        return {held.job_uid for held in self.held()}
 
     def held(self) -> Iterator[Held]:
         """Everything that `remove` can remove."""

@@ -75,6 +75,30 @@ class CheckpointSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     """See `api.job.Checkpoint`."""
 
     period: str
+    directory: str = ""
+    marker: str = "COMPLETE"
+
+
+class OutputSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.Output`."""
+
+    directory: str
+
+
+class ProgressHttpSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.ProgressHttp`."""
+
+    port: int
+    path: str = "/"
+
+
+class ProgressSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.Progress`."""
+
+    deadline: str
+    file: str = ""
+    http: ProgressHttpSpec | None = None
+    max_restarts: int = 3
 
 
 NOTHING = msgspec.Raw(b"")
@@ -98,6 +122,8 @@ class JobSpec(msgspec.Struct, rename="camel"):
     retry: RetrySpec = ONE_ATTEMPT
     failover: FailoverSpec = NO_FAILOVER
     checkpoint: CheckpointSpec | None = None
+    output: OutputSpec | None = None
+    progress: ProgressSpec | None = None
     preemptible: bool = True
     scheduling_deadline: str = "5m"
     ttl_after_finished: str = "24h"
@@ -113,6 +139,9 @@ class JobSpec(msgspec.Struct, rename="camel"):
         self.accelerators = one(self.accelerators)
         self.retry = one(self.retry)
         self.failover = one(self.failover)
+        self.checkpoint = one(self.checkpoint)
+        self.output = one(self.output)
+        self.progress = one(self.progress)
         self.max_runtime = one(self.max_runtime)
         self.expected_runtime = one(self.expected_runtime)
         self.scheduling_deadline = one(self.scheduling_deadline)
@@ -185,6 +214,24 @@ class AvoidedCenter(msgspec.Struct, rename="camel", gc=False, frozen=True):
     until: str
 
 
+class StagingStatus(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.StagingStatus`."""
+
+    center: str
+    since: str
+
+
+class DataStatus(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """See `api.job.DataStatus`."""
+
+    mount_path: str
+    namespace: str
+    dataset: str
+    share_uid: str
+    version: str
+    manifest_digest: str
+
+
 class JobStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
     """See `api.job.CrossRegionJobStatus`."""
 
@@ -195,10 +242,13 @@ class JobStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True)
     message: str = ""
     epoch: int = 0
     placement: PlacementStatus | None = None
+    staging: StagingStatus | None = None
+    data: tuple[DataStatus, ...] = ()
     history: tuple[PastPlacement, ...] = ()
     avoid: tuple[AvoidedCenter, ...] = ()
     application_failures: int = 0
     placement_failures: int = 0
+    stalls: int = 0
     retry_at: str = ""
     ready_workers: int = 0
     started_at: str = ""

@@ -20,7 +20,7 @@ from huiju.hub.sites import Sites
 from huiju.hub.status import finished
 from huiju.hub.waits import Waits
 from huiju.scheduling.core import Core
-from huiju.scheduling.model import Job, Place
+from huiju.scheduling.model import DataNeed, Job, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,14 @@ class Population:
         waits: Waits,
         wake: Callable[[], None],
         wake_at: Callable[[float], None],
+        needs: Callable[[JobObject], tuple[DataNeed, ...]],
     ) -> None:
         self._core = core
         self._sites = sites
         self._waits = waits
         self._wake = wake
         self._wake_at = wake_at
+        self._needs = needs
         self._waiting: dict[str, Job] = {}
         self._holding: dict[str, Holding] = {}
         self._deciding: set[str] = set()
@@ -151,7 +153,7 @@ class Population:
 
     def _set_waiting(self, job: JobObject) -> None:
         uid = job.metadata.uid
-        wanted = job_of(job)
+        wanted = job_of(job, self._needs(job))
         if self._waiting.get(uid) == wanted:
             return
         self._waiting[uid] = wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Final
 
 from huiju.api.reasons import Reason
 from huiju.centers.observe import Observation, State
@@ -18,8 +19,10 @@ from huiju.hub import status as transitions
 from huiju.hub.acceptance import Acceptance
 from huiju.hub.announce import Announcer
 from huiju.hub.commit import Committer, Result
+from huiju.hub.datasets.needs import Needs
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
+from huiju.hub.lane import Crowded
 from huiju.hub.lifecycle import Action, Plan, decide, kind_of
 from huiju.hub.objects import JobObject
 from huiju.hub.population import Population
@@ -32,6 +35,8 @@ from huiju.kube.workqueue import WorkQueue
 from huiju.scheduling.model import Place, Preempt
 
 log = logging.getLogger(__name__)
+CROWDED_PAUSE: Final = 5.0
+STRAY_PAUSE: Final = 2.0
 
 
 class Reconciler:
@@ -47,6 +52,7 @@ class Reconciler:
         writer: JobWriter,
         renderer: Renderer,
         committer: Committer,
+        needs: Needs,
         waits: Waits,
         events: Announcer,
     ) -> None:
@@ -59,8 +65,10 @@ class Reconciler:
         self._writer = writer
         self._renderer = renderer
         self._committer = committer
+        self._needs = needs
         self._waits = waits
         self._events = events
+        self._commits = asyncio.Semaphore(settings.commit_concurrency)
         self._stops: dict[str, tuple[Reason, str]] = {}
 
     async def run(self) -> None:
@@ -75,6 +83,10 @@ class Reconciler:
             try:
                 await self._once(key)
                 self.queue.forget(key)
+            except Crowded as crowded:
+                # Not this job's failure: it comes back when the center has room, or by itself.
+                crowded.lane.park(key, self.queue.add)
+                self.queue.add_after(key, CROWDED_PAUSE)
             except Conflict:
                 # The watch brings the newer copy and with it the key.
                 self.queue.retry(key)
@@ -106,7 +118,7 @@ class Reconciler:
             return
         seen = self._sites.seen(job)
         now = time.time()
-        plan = decide(job, verdict, seen, now, self._settings)
+        plan = decide(job, verdict, seen, now, self._settings, self._needs.staged(job))
         stop = self._stops.get(uid)
         if stop is not None and plan.action is Action.NONE and _live(seen.observed):
             plan = Plan(plan.status, Action.STOP, *stop)
@@ -158,15 +170,17 @@ class Reconciler:
         self.queue.add(job.key)
 
     async def _stop_older(self, job: JobObject) -> None:
-        """Nothing of an epoch that no longer holds may run on."""
+        """Nothing of an epoch that no longer holds may run on; a center that does not let itself
+        be told holds up nothing else of the job."""
         for site, observed in self._sites.strays(job):
-            log.warning(
-                "stopping a workload whose epoch does not hold",
-                extra={"job": job.key, "center": site.name, "epoch": observed.epoch},
-            )
-            await site.syncer.suspend(
-                observed.job_uid, observed.epoch, Reason.PREEMPTED, "Its epoch no longer holds."
-            )
+            told = {"job": job.key, "center": site.name, "epoch": observed.epoch}
+            log.warning("stopping a workload whose epoch does not hold", extra=told)
+            message = "Its epoch no longer holds."
+            try:
+                await site.stop(observed.job_uid, observed.epoch, Reason.PREEMPTED, message)
+            except (KubeError, TimeoutError) as error:
+                log.info("not stopped yet", extra={**told, "error": str(error)})
+                self.queue.add_after(job.key, STRAY_PAUSE)
 
     async def _ensure(self, job: JobObject) -> None:
         placement = job.status.placement
@@ -177,7 +191,8 @@ class Reconciler:
             self.queue.retry(job.key)
             return
         try:
-            bundle = await self._renderer.again(body, placement)
+            mounts = self._needs.mounts(job, placement.center) or ()
+            bundle = await self._renderer.again(body, placement, mounts)
             await self._sites.ensure(bundle)
         except RenderRefused as refusal:
             await self._end_attempt(job, refusal.reason, refusal.message)
@@ -219,7 +234,8 @@ class Reconciler:
         uid = decision.job.uid
         key = decision.job.name
         try:
-            committed = await self._committer.commit(decision)
+            async with self._commits:  # not for as long as a center takes to answer
+                committed = await self._committer.commit(decision)
             job = committed.job
             if committed.verdict is not None and job is not None:
                 self._acceptance.refuse(job, committed.verdict)
@@ -227,10 +243,12 @@ class Reconciler:
                 self._events.transition(job, "")
                 self._population.committed(job, decision)
                 try:
-                    await self._sites.ensure(committed.bundle)
+                    await self._sites.ensure(committed.bundle, fresh=True)
                 except DispatchRefused as refusal:
                     await self._end_attempt(job, refusal.reason, refusal.message)
             else:
+                if committed.result is Result.STAGED and job is not None:
+                    self._events.transition(job, "")
                 self._give_back(decision)
         except (KubeError, TimeoutError) as error:
             # The placement may stand or not: the next pass reads what holds and goes on from there.

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from huiju.api.center import ComputeCenterSpec
+from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
 from huiju.centers.lease import LeaseTerms
-from huiju.centers.render import JobView, Target, render
+from huiju.centers.mounts import Mount
+from huiju.centers.render import DispatchRefused, JobView, Target, render
 from huiju.hub.bodies import view_of
 from huiju.hub.carry import read_carried
 from huiju.hub.objects import JobObject, PlacementStatus
@@ -29,8 +31,8 @@ class CenterFacts(Protocol):
     spec: ComputeCenterSpec
 
     @property
-    def has_sentinel(self) -> bool:
-        """Whether a sentinel in the center asks for its lease."""
+    def guard_trouble(self) -> str:
+        """Why pods cannot be guarded in the center, empty if they can be."""
 
     def lease_terms(self) -> LeaseTerms:
         """The terms of the center's lease."""
@@ -43,11 +45,16 @@ class Renderer:
     """Renders bundles for the centers that `facts` knows."""
 
     def __init__(
-        self, client: Client, hub_id: str, facts: Callable[[str], CenterFacts | None]
+        self,
+        client: Client,
+        hub_id: str,
+        facts: Callable[[str], CenterFacts | None],
+        image: str,
     ) -> None:
         self._client = client
         self._hub_id = hub_id
         self._facts = facts
+        self._image = image
 
     async def body(self, job: JobObject) -> JobView | None:
         """The whole job as cached or read now; None if it is gone or edited where it matters."""
@@ -65,12 +72,20 @@ class Renderer:
             return None
         return body
 
-    async def render(self, body: JobView, decision: Place, epoch: int) -> Bundle:
+    async def render(
+        self, body: JobView, decision: Place, epoch: int, mounts: tuple[Mount, ...] = ()
+    ) -> Bundle:
         """The bundle of a fresh decision.
 
         Raises:
             RenderRefused: the job cannot be run in this center as it is written.
+            DispatchRefused: the center's own rules or means do not allow it.
         """
+        facts = self._facts(decision.center)
+        if facts is not None and _wants_guard(body) and facts.guard_trouble:
+            # It could be guarded when it was decided: never let it run without.
+            message = f"The job wants automatic failover, {facts.guard_trouble}."
+            raise DispatchRefused(Reason.GUARD_UNAVAILABLE, message)
         nodes = tuple(a.node for a in decision.assignments)
         return await self._render(
             body,
@@ -79,16 +94,18 @@ class Renderer:
             decision.alternative,
             decision.resource,
             nodes,
+            mounts,
             guarded=self.guards(body, decision.center),
         )
 
     def guards(self, body: JobView, center: str) -> bool:
         """Whether a new placement of the job there is to stop by itself when the lease is out."""
         facts = self._facts(center)
-        wanted = body.spec.failover.policy == "Reschedule"
-        return wanted and facts is not None and facts.has_sentinel
+        return _wants_guard(body) and facts is not None and not facts.guard_trouble
 
-    async def again(self, body: JobView, placement: PlacementStatus) -> Bundle:
+    async def again(
+        self, body: JobView, placement: PlacementStatus, mounts: tuple[Mount, ...] = ()
+    ) -> Bundle:
         """The bundle of a placement that was committed before."""
         return await self._render(
             body,
@@ -97,6 +114,7 @@ class Renderer:
             placement.alternative,
             placement.resource,
             placement.nodes,
+            mounts,
             guarded=placement.guarded,
         )
 
@@ -108,6 +126,7 @@ class Renderer:
         alternative: int,
         resource: str,
         nodes: tuple[str, ...],
+        mounts: tuple[Mount, ...],
         *,
         guarded: bool,
     ) -> Bundle:
@@ -127,6 +146,19 @@ class Renderer:
             sharing=facts.spec.sharing,
             mirrors=tuple(facts.spec.registry_mirrors),
             carried=carried,
+            mounts=mounts,
+            store=facts.spec.data_store,
+            host_paths=_host_paths(facts.spec),
+            image=self._image,
             lease=facts.lease_terms() if guarded else None,
         )
         return render(body, target)
+
+
+def _host_paths(spec: ComputeCenterSpec) -> tuple[str, ...] | None:
+    """What the owner lets pods mount; that of a pull center has told the agent, not the hub."""
+    return None if spec.connection.pull is not None else tuple(spec.sharing.host_paths)
+
+
+def _wants_guard(body: JobView) -> bool:
+    return body.spec.failover.policy == "Reschedule"

@@ -51,8 +51,9 @@ CLUSTER: Final = (
     RoleRule(
         _HUIJU,
         ("datasetreplicas",),
-        ("get", "list", "watch", "create", "delete"),
-        "Makes a replica where a job or a copy rule needs one, and removes it with the copy.",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "Makes a replica where a job or a copy rule needs one, and lets it go with the copy's last"
+        " byte.",
     ),
     RoleRule(
         _HUIJU,

@@ -38,6 +38,11 @@ class HubSettings:
     """Commits in flight at once; more only queue at the API server."""
     workers: int = 32
     """Jobs reconciled at once."""
+    center_calls: int = 8
+    """Of the workers so many may wait for one center at once, so that a few centers that do not
+    answer cannot hold all of them."""
+    center_launches: int = 64
+    """Fresh decisions under way in one center at once; more wait as keys, not as bodies."""
     waiting_write_interval: float = 60.0
     """A waiting job's reason is written at most once in so many seconds."""
     waiting_write_delay: float = 2.0
@@ -61,8 +66,13 @@ class HubSettings:
     """Longest back-off."""
     avoid_seconds: float = 600.0
     """How long a center that failed a job is avoided for that job."""
+    guard_image: str = ""
+    """Image of the guard in the pods of jobs with automatic failover, before a center's mirrors;
+    empty: no pod can be guarded, so such jobs wait."""
     lease_profiles: Mapping[str, LeaseProfile] = field(default_factory=lambda: PROFILES)
     """The times of centers' leases, by the profile that a ComputeCenter names."""
+    fence_interval: float = 1.0
+    """Seconds between two looks at centers whose lease is not renewed yet."""
     tombstone_seconds: float = 3600.0
     """A finished workload stays at least so long, so that a late create meets it."""
     orphan_interval: float = 30.0
@@ -76,6 +86,8 @@ class HubSettings:
     """Every job is looked at again after so many seconds, whatever happened."""
     data_interval: float = 5.0
     """Seconds between two looks at data sets when nothing happens."""
+    data_report: float = 5.0
+    """A transfer's progress is written at most once in so many seconds, or with each 2 %."""
     data_pause: float = 0.2
     """Least seconds between two looks at data sets."""
     bind: str = "127.0.0.1"
@@ -89,4 +101,4 @@ class HubSettings:
 
 
 ANNOTATION_ALLOW_ORPHAN_REMOVAL = f"{GROUP}/allow-orphan-removal"
-"""On a ComputeCenter: `true` lets the hub remove a mass of orphans once."""
+"""On a ComputeCenter: the mark of a mass of orphans, which the hub may then remove."""

@@ -12,7 +12,7 @@ import base64
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -131,6 +131,8 @@ class Shell:
         await kopf.operator(
             registry=registry,
             settings=settings,
+            # Else Kopf asks for the name of its user, and an image need not have any.
+            identity=cast(Any, "huiju"),
             clusterwide=True,
             standalone=True,
             stop_flag=self._stop,

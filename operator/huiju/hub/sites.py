@@ -7,6 +7,7 @@ nothing is concluded from not seeing a workload before its center was read compl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle
@@ -19,7 +20,21 @@ from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.status import finished
 from huiju.kube.errors import Transient
 
+MOST_AHEAD: Final = 1000
+"""A hub restored from a backup may be so many placements of a job behind; a center that claims more
+would use up the epochs of other centers' jobs."""
 LIVE = (State.PENDING, State.RUNNING)
+
+
+def called_for(job: JobObject, center: str, epoch: int) -> bool:
+    """Whether the job's status calls for this epoch to run in this center."""
+    placement = job.status.placement
+    return (
+        placement is not None
+        and not finished(job.status)
+        and placement.center == center
+        and placement.epoch == epoch
+    )
 
 
 class Sites:
@@ -64,19 +79,27 @@ class Sites:
 
     def strays(self, job: JobObject) -> list[tuple[CenterRuntime, Observation]]:
         """Live workloads of the job that its status does not call for."""
-        placement = job.status.placement
         found = []
         for site in self._sites.values():
+            if site.lost and site.spec.connection.push is not None:
+                continue  # nothing can be stopped there before it returns
             for observed in site.observations_of(job.metadata.uid):
-                holds = (
-                    placement is not None
-                    and not finished(job.status)
-                    and placement.center == site.name
-                    and placement.epoch == observed.epoch
-                )
+                holds = called_for(job, site.name, observed.epoch)
                 if not holds and observed.state in LIVE and observed.epoch <= job.status.epoch:
                     found.append((site, observed))
+                    self._judge(site, job, observed.epoch)
         return found
+
+    @staticmethod
+    def _judge(site: CenterRuntime, job: JobObject, epoch: int) -> None:
+        """Nobody but the center of a placement can have made its workload."""
+        placement = job.status.placement
+        if placement is None or placement.epoch != epoch or placement.center == site.name:
+            return
+        if placement.cluster and placement.cluster != site.identity:
+            site.disbelieve(
+                f"It claims to run epoch {epoch} of {job.key}, which was placed in another center."
+            )
 
     def holding(self, placement: PlacementStatus) -> CenterRuntime | None:
         """The center that holds a placement; None if it left, or is another cluster by now."""
@@ -91,21 +114,31 @@ class Sites:
         site = self._sites.get(name)
         return site.identity if site is not None else ""
 
-    def held_epoch(self, uid: str) -> int:
-        """The highest epoch of this job that any center holds."""
-        return max((site.held_epoch(uid) for site in self._sites.values()), default=0)
+    def next_epoch(self, uid: str, given: int) -> int:
+        """The job's next epoch: above what it was `given`, and above what any center holds of it
+        as far as that can be believed."""
+        highest, most = given, given + MOST_AHEAD
+        for site in self._sites.values():
+            held = site.held_epoch(uid)
+            if held > most:
+                site.disbelieve(
+                    f"It claims to hold epoch {held} of job {uid}, whose last one is {given}."
+                )
+                held = site.held_epoch(uid, most)
+            highest = max(highest, held)
+        return highest + 1
 
-    async def ensure(self, bundle: Bundle) -> None:
-        """Create what is missing of a bundle.
+    async def ensure(self, bundle: Bundle, *, fresh: bool = False) -> None:
+        """Create what is missing of a bundle; `fresh`: the caller holds no worker meanwhile.
 
         Raises:
             DispatchRefused: the center's API server refuses it.
             Transient: the center cannot be reached now.
         """
         site = self._sites.get(bundle.center)
-        if site is None or site.lost:
+        if site is None or site.lost or site.lease.recorded_lost:
             raise Transient(f"center {bundle.center} is not reachable")
-        await site.ensure(bundle)
+        await site.ensure(bundle, fresh=fresh)
         self._made.setdefault(bundle.job_uid, set()).add(bundle.epoch)
 
     async def stop(self, job: JobObject, reason: Reason, message: str) -> None:

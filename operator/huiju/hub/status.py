@@ -80,6 +80,7 @@ def refused(status: JobStatus, reason: Reason, message: str, now: float) -> JobS
         phase="Queued",
         reason=reason,
         message=message,
+        staging=None,
         conditions=condition(status, ACCEPTED, False, reason, message, now),
     )
 
@@ -124,6 +125,7 @@ def placed(status: JobStatus, placement: PlacementStatus, message: str, now: flo
         message=message,
         epoch=placement.epoch,
         placement=placement,
+        staging=None,
         retry_at="",
         ready_workers=0,
         started_at="",
@@ -180,6 +182,7 @@ def _ended(
         message=message,
         ready_workers=0,
         retry_at="",
+        staging=None,
         started_at=status.started_at or (stamp(started) if started else ""),
         finished_at=stamp(at),
         conditions=condition(base, kind, True, reason, message, now),
@@ -190,7 +193,11 @@ def suspended(status: JobStatus, now: float) -> JobStatus:
     """The user's suspension took effect: nothing of the job runs."""
     base = vacated(status, Reason.SUSPENDED, "Suspended by its user.", now)
     return replace(
-        base, phase="Suspended", reason=Reason.SUSPENDED, message="Suspended; resume to queue it."
+        base,
+        phase="Suspended",
+        staging=None,
+        reason=Reason.SUSPENDED,
+        message="Suspended; resume to queue it.",
     )
 
 
@@ -245,14 +252,28 @@ def attempt_failed(
             return replace(
                 base,
                 placement_failures=base.placement_failures + 1,
-                avoid=_avoiding(base, center, reason, now, settings),
+                avoid=avoiding(base, center, reason, now, settings),
             )
+        case Failure.INFRASTRUCTURE if (
+            reason is Reason.PREEMPTED_BY_OWNER and not _pushed_out_lately(status, now, settings)
+        ):
+            # Nothing failed. While it backed off, jobs behind it could take its cards.
+            return base
         case Failure.INFRASTRUCTURE:
             return replace(
                 base,
                 placement_failures=base.placement_failures + 1,
                 retry_at=stamp(now + min(_backoff(base.placement_failures, settings), 60.0)),
             )
+
+
+def _pushed_out_lately(status: JobStatus, now: float, settings: HubSettings) -> bool:
+    """Whether local pods have pushed the job out not long ago: then they may do so again."""
+    return any(
+        past.reason == Reason.PREEMPTED_BY_OWNER
+        and now < seconds(past.ended_at) + settings.avoid_seconds
+        for past in status.history
+    )
 
 
 def turned_away(
@@ -265,7 +286,7 @@ def turned_away(
         reason=reason,
         message=f"{center}: {message}",
         placement_failures=status.placement_failures + 1,
-        avoid=_avoiding(status, center, reason, now, settings),
+        avoid=avoiding(status, center, reason, now, settings),
     )
 
 
@@ -273,10 +294,10 @@ def moved(status: JobStatus, message: str, now: float, settings: HubSettings) ->
     """The job left its center because it was told to: nothing is counted, and it goes elsewhere."""
     center = status.placement.center if status.placement else ""
     base = vacated(status, Reason.MOVED, message, now)
-    return replace(base, avoid=_avoiding(base, center, Reason.MOVED, now, settings))
+    return replace(base, avoid=avoiding(base, center, Reason.MOVED, now, settings))
 
 
-def _avoiding(
+def avoiding(
     status: JobStatus, center: str, reason: Reason, now: float, settings: HubSettings
 ) -> tuple[AvoidedCenter, ...]:
     """The centers to avoid, with one more."""
@@ -375,6 +396,11 @@ def reachable_again(status: JobStatus, now: float) -> JobStatus:
         message=message,
         conditions=condition(status, RUNNING, False, Reason.DISPATCHED, message, now),
     )
+
+
+def stalled(status: JobStatus) -> JobStatus:
+    """One more attempt that showed no progress."""
+    return replace(status, stalls=status.stalls + 1)
 
 
 def counted(status: JobStatus) -> JobStatus:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 import msgspec
 
+from huiju.centers.guarding import with_guard
 from huiju.centers.objects import PodSpec
 from huiju.centers.requests import spec_requests
 from huiju.scheduling.model import PODS, Toleration, Vector, vector
@@ -21,6 +22,8 @@ class _TemplateBody(msgspec.Struct, rename="camel"):
     spec: PodSpec
 
 
+LARGEST = 128 << 10
+"""Bytes of a template as stored: each pod of a gang is a copy of it, in the owner's etcd."""
 _decode = msgspec.json.Decoder(_TemplateBody).decode
 
 
@@ -31,6 +34,7 @@ class Template:
         "__weakref__",
         "digest",
         "error",
+        "guarded_request",
         "image",
         "node_selector",
         "other_images",
@@ -47,6 +51,8 @@ class Template:
         self.image = ""
         self.other_images: tuple[str, ...] = ()
         self.request: Vector = ((PODS, 1),)
+        self.guarded_request: Vector = self.request
+        """What a pod asks for with the guard in it."""
         self.node_selector: tuple[tuple[str, str], ...] = ()
         self.tolerations: tuple[Toleration, ...] = ()
         if spec is not None:
@@ -54,6 +60,7 @@ class Template:
 
     def _take(self, spec: PodSpec) -> None:
         self.request = vector({**dict(spec_requests(spec)), PODS: 1})
+        self.guarded_request = vector({**dict(spec_requests(with_guard(spec))), PODS: 1})
         self.node_selector = tuple(sorted(spec.node_selector.items()))
         self.tolerations = tuple(
             Toleration(t.key, t.operator or "Equal", t.value, t.effect) for t in spec.tolerations
@@ -111,6 +118,11 @@ def intern_template(raw: bytes) -> Template:
     if known is not None:
         return known
     try:
+        if len(raw) > LARGEST:
+            raise ValueError(
+                f"{len(raw)} bytes are more than {LARGEST}; what is large travels as a ConfigMap"
+                " (spec.carry), as a data set (spec.data) or in the image"
+            )
         made = Template(digest, _decode(raw).spec)
         made.trial = _trial_digest(raw)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:

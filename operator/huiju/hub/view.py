@@ -18,6 +18,7 @@ from huiju.api.job import CrossRegionJobSpec
 from huiju.api.reasons import Reason
 from huiju.hub.clock import stamp
 from huiju.hub.datasets.search import search as find_datasets
+from huiju.hub.datasets.telling import data_fields
 from huiju.hub.hub import Hub
 from huiju.hub.intake import job_of
 from huiju.hub.logs import Worker, worker_logs
@@ -25,7 +26,7 @@ from huiju.hub.objects import JobObject
 from huiju.hub.status import finished
 from huiju.kube.errors import BadRequest, Invalid, NotFound, Transient
 from huiju.scheduling.cordon import Displaced
-from huiju.scheduling.model import Explanation, Refusal, Trace
+from huiju.scheduling.model import Candidate, Explanation, Refusal, Trace
 
 Fields = dict[str, Any]
 
@@ -55,6 +56,9 @@ class View:
                 "epoch": job.status.placement.epoch,
                 "model": job.status.placement.model,
             }
+        if job.spec.data:
+            hub = self._hub
+            answer["data"] = data_fields(hub.needs, hub.links, hub.sites, job, time.time())
         if job.status.placement is None and not finished(job.status):
             explained = self._hub.core.explain(job.metadata.uid, time.time())
             if explained is not None:
@@ -116,7 +120,7 @@ class View:
             "spec": spec,
         }
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
-        explained = self._hub.core.whatif(job_of(job), time.time())
+        explained = self._hub.core.whatif(job_of(job, self._hub.needs.of(job)), time.time())
         return {"job": job.key, "queue": job.spec.queue, **explanation_fields(explained)}
 
     async def datasets(self, namespace: str, search: str, labels: dict[str, str]) -> list[Fields]:
@@ -170,6 +174,8 @@ def explanation_fields(explained: Explanation) -> Fields:
         answer["predictedStart"] = stamp(explained.predicted_start)
     if explained.predicted_center:
         answer["predictedCenter"] = explained.predicted_center
+    if explained.expected is not None:
+        answer["expected"] = _scored(explained.expected)
     return answer
 
 
@@ -188,18 +194,19 @@ def _displaced(each: Displaced) -> Fields:
 
 
 def _centers(trace: Trace) -> list[Fields]:
-    rows: list[Fields] = [
-        {
-            "center": c.center,
-            "verdict": "Fits",
-            "alternative": c.alternative,
-            "score": round(c.score, 1),
-            "terms": [{"name": t.name, "seconds": round(t.seconds, 1)} for t in c.terms],
-        }
-        for c in trace.candidates
-    ]
+    rows: list[Fields] = [_scored(each) | {"verdict": "Fits"} for each in trace.candidates]
     rows.extend(_refused(r) for r in trace.refusals)
     return rows
+
+
+def _scored(each: Candidate) -> Fields:
+    """What a start in a center costs, now or later."""
+    return {
+        "center": each.center,
+        "alternative": each.alternative,
+        "score": round(each.score, 1),
+        "terms": [{"name": t.name, "seconds": round(t.seconds, 1)} for t in each.terms],
+    }
 
 
 def _refused(refusal: Refusal) -> Fields:

@@ -16,9 +16,9 @@ from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.mailbox import REMOVE, RUN, STOP, Attempt, Work, mailbox_of
 from huiju.centers.names import Origin
-from huiju.centers.refusals import template_refusal
+from huiju.centers.refusals import DispatchRefused, template_refusal
 from huiju.kube.client import Client, preconditions
-from huiju.kube.errors import AlreadyExists, ApiStatus, NotFound
+from huiju.kube.errors import AlreadyExists, ApiStatus, Forbidden, KubeError, NotFound
 from huiju.kube.resources import CENTER_WORKS, CONFIG_MAPS, JOBS, SECRETS, Resource
 
 _CARRIED: Final = {"Secret": SECRETS, "ConfigMap": CONFIG_MAPS}
@@ -177,7 +177,7 @@ class Wishes:
             if one["epoch"] == epoch:
                 if one["desired"] not in instead_of:
                     return
-                attempts[index] = {**one, **wish}
+                attempts[index] = {**_without_objects(one), **wish}
                 break
         else:
             attempts.append(fresh)
@@ -195,10 +195,21 @@ class Wishes:
         }
         if self._find(uid) is None:
             with suppress(AlreadyExists):
-                made = await self._client.create(CENTER_WORKS, body, self._space)
+                try:
+                    made = await self._client.create(CENTER_WORKS, body, self._space)
+                except Forbidden as error:
+                    raise self._full(error) from error
                 self._note(made)
                 return made, True
         return await self._client.get(CENTER_WORKS, uid, self._space), False
+
+    def _full(self, error: Forbidden) -> KubeError:
+        """The mailbox has its quota: another center may have room."""
+        if "exceeded quota" not in error.message:
+            return error
+        return DispatchRefused(
+            Reason.QUOTA_EXCEEDED, f"The mailbox {self._space} holds as much as it may."
+        )
 
     async def _put(self, work: Fields, attempts: list[Fields]) -> None:
         """Write the attempts, only if the CenterWork is as it was read (else Conflict)."""
@@ -263,7 +274,12 @@ def outdated(known: Work | None, attempts: list[Fields]) -> list[Fields]:
     surplus = len(kept) - MOST_ATTEMPTS
     # Never two valid epochs: what is older here has lost the right to run.
     stop = {"desired": STOP, "reason": str(Reason.PREEMPTED)}
-    stopped = [{**one, **stop} if one["desired"] == RUN else one for one in kept]
+    stopped = [{**_without_objects(one), **stop} if one["desired"] == RUN else one for one in kept]
     return [
         {**one, "desired": REMOVE} if index < surplus else one for index, one in enumerate(stopped)
     ]
+
+
+def _without_objects(attempt: Fields) -> Fields:
+    """What is never made again needs no body: attempts of large jobs must fit beside each other."""
+    return {key: value for key, value in attempt.items() if key != "objects"}

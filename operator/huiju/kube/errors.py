@@ -39,6 +39,10 @@ class Unreadable(Transient):
     """The answer is not JSON or not of the type asked for; often a proxy speaks for the server."""
 
 
+class TooLarge(Transient):
+    """The answer is longer than this client takes, so that no server can fill its memory."""
+
+
 class Silent(Transient):
     """A watch said nothing for too long: perhaps a quiet collection, perhaps a dead connection."""
 
@@ -153,3 +157,11 @@ def _seconds(header: str | None, status: _Status) -> float | None:
         return float(header)
     wish = (status.details or {}).get("retryAfterSeconds")
     return float(wish) if isinstance(wish, int) and wish > 0 else None
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of errors, groups of groups taken apart."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

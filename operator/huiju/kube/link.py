@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 
 from huiju.kube.credentials import Credentials
+from huiju.kube.life import Life, life_of
 
 _KEEP_ALIVE: Final = 60.0
 _NEVER: Final = float("inf")
@@ -67,6 +68,7 @@ class Link:
         "credentials",
         "generation",
         "headers",
+        "life",
         "refresh_at",
         "retired",
         "session",
@@ -83,10 +85,12 @@ class Link:
         self.headers: CIMultiDict[str] = CIMultiDict()
         self.refresh_at = _NEVER
         self.credentials = credentials
+        self.life: Life | None = None
 
     def adopt(self, credentials: Credentials, user_agent: str, now: float) -> None:
         """Use these credentials from now on; the connections stay."""
         self.credentials = credentials
+        self.life = life_of(credentials)
         self.generation += 1
         headers = CIMultiDict({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         if credentials.token is not None:

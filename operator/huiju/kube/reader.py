@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlencode
 
-from huiju.kube.errors import Gone
+from huiju.kube.errors import Gone, TooLarge
+from huiju.kube.life import Life
 from huiju.kube.resources import Resource
 from huiju.kube.transport import (
     JSON,
@@ -35,6 +36,9 @@ from huiju.kube.wire import (
     list_type,
     page_of,
 )
+
+_SMALLER = 50
+"""Objects of a page where the whole list is too large to come at once."""
 
 
 def query_of(params: Mapping[str, str]) -> str:
@@ -76,6 +80,11 @@ class Reader:
     ) -> None:
         await self.close()
 
+    @property
+    def life(self) -> Life | None:
+        """Of the credentials in use; None if no end of theirs is known, or none are read yet."""
+        return self._transport.life
+
     async def close(self) -> None:
         """Close every connection; calls and streams under way fail."""
         await self._transport.close()
@@ -105,7 +114,8 @@ class Reader:
         """Read a collection page by page, `limit` objects each.
 
         A continue token that expires on the way (410) restarts the list once, in one piece that
-        cannot expire: a page with `first` set comes again.
+        cannot expire: a page with `first` set comes again. A page that is too large comes in
+        smaller ones.
         """
         wanted: Any = dict if type is None else type
         body_type = list_type(wanted)
@@ -134,6 +144,11 @@ class Reader:
                 if not token:
                     raise
                 token, first, limit = "", True, 0
+                continue
+            except TooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 10) if limit else _SMALLER
                 continue
             token = page.metadata.continue_
             yield Page(page.items or [], page.metadata.resource_version, first)

@@ -105,6 +105,7 @@ SELF_SUBJECT_REVIEWS: Final = Resource(
 SELF_SUBJECT_ACCESS_REVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False
 )
+RESOURCE_QUOTAS: Final = Resource("", "v1", "resourcequotas", "ResourceQuota", True)
 CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False
 )
@@ -117,3 +118,5 @@ DATASET_GRANTS: Final = Resource(*_HUIJU, "datasetgrants", "DatasetGrant", True)
 DATASET_REPLICAS: Final = Resource(*_HUIJU, "datasetreplicas", "DatasetReplica", True)
 CENTER_WORKS: Final = Resource(*_HUIJU, "centerworks", "CenterWork", True)
 CENTER_INVENTORIES: Final = Resource(*_HUIJU, "centerinventories", "CenterInventory", True)
+CENTER_COPIES: Final = Resource(*_HUIJU, "centercopies", "CenterCopy", True)
+CENTER_SERVINGS: Final = Resource(*_HUIJU, "centerservings", "CenterServing", True)

@@ -1,7 +1,8 @@
 """One API server's connections: how a call is bounded, authenticated, timed and judged.
 
 Decides nothing about kinds or verbs. Invariant: each call ends within its deadline, at most
-`connections` run at once, and a 401 makes the credentials be read again at most once a second.
+`connections` run at once, no answer takes more than `largest` bytes of memory, and a 401 makes the
+credentials be read again at most once a second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ import aiohttp
 from yarl import URL
 
 from huiju.kube.credentials import Credentials
-from huiju.kube.errors import KubeError, Silent, Transient, Unauthorized, Untrusted, error_of
+from huiju.kube.errors import (
+    KubeError,
+    Silent,
+    TooLarge,
+    Transient,
+    Unauthorized,
+    Untrusted,
+    error_of,
+)
+from huiju.kube.life import Life
 from huiju.kube.link import Link
 from huiju.kube.rate import AdaptiveRate
 
@@ -51,6 +61,10 @@ class ClientSettings:
     """A watch is ended by the server and taken up again about so often."""
     silence_seconds: float = 100.0
     """A watch that says nothing for so long is taken for dead; bookmarks come each minute."""
+    largest: int = 16 << 20
+    """Bytes of an answer, unpacked; API servers hold no object above 1.5 MB."""
+    largest_page: int = 32 << 20
+    """The same for one page of a list; a longer one is asked for again in smaller pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,11 @@ class Transport:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"huiju-{name}")
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._now = time.monotonic
+
+    @property
+    def life(self) -> Life | None:
+        """Of the credentials in use; None if no end of theirs is known, or none are read yet."""
+        return self._link.life if self._link is not None else None
 
     async def send(self, call: Call) -> bytes:
         """Make one call and return the body of its answer; raises a KubeError otherwise."""
@@ -145,13 +164,13 @@ class Transport:
                             generation = link.generation
                             continue
                         if response.status >= 300:
-                            raise await self._refusal(response)
+                            raise await self._refusal(response, call)
                         yield b""
                         async for chunk in self._chunks(response, silence):
                             yield chunk
                         return
                     finally:
-                        response.close()
+                        _abandon(response)
                 finally:
                     await link.leave()
 
@@ -190,7 +209,7 @@ class Transport:
             if wait or self._now() - started > 0.05:
                 left = max(0.001, remaining - (self._now() - started))
             response = await self._request(link, call, self._timeout(left))
-            body = await response.read()
+            body = await self._body(response, call)
             code = response.status
             return code, body, response.headers.get("Retry-After") if code >= 300 else None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -199,6 +218,27 @@ class Transport:
             self._calls.release()
             if self.observer is not None:
                 self.observer(call.verb, call.plural, code, self._now() - started)
+
+    async def _body(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
+        """The whole answer, given up at the byte that is too many: what a server sends is its own
+        choice, and this memory is everybody's."""
+        most = self.settings.largest_page if call.verb == "list" else self.settings.largest
+        packed = "Content-Encoding" in response.headers
+        if not packed and (response.content_length or most + 1) <= most:
+            return await response.read()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while chunk := await response.content.readany():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    where = f"{self.name}: {call.verb} {call.plural}"
+                    raise TooLarge(f"{where}: an answer of more than {most} bytes")
+        except BaseException:
+            response.close()  # cancelled too: what is left of the answer is nobody's to read
+            raise
+        return b"".join(parts)
 
     async def _open(self, link: Link, call: Call, silence: float | None) -> aiohttp.ClientResponse:
         """Open a stream: headers must come within the deadline, then only silence counts."""
@@ -262,12 +302,12 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(f"{self.name}: stream cut: {_plain(error)}") from error
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> KubeError:
+    async def _refusal(self, response: aiohttp.ClientResponse, call: Call) -> KubeError:
         """The error that a stream was refused with."""
         try:
             async with asyncio.timeout(self.settings.deadline):
-                body = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError):
+                body = await self._body(response, call)
+        except (aiohttp.ClientError, TimeoutError, OSError, TooLarge):
             body = b""
         if response.status == 429:
             self.rate.refused(self._now())
@@ -351,3 +391,11 @@ class Transport:
 
 def _plain(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _abandon(response: aiohttp.ClientResponse) -> None:
+    """Leave a stream. A server that is cut off would never answer TLS's polite goodbye."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()

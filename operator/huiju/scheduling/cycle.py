@@ -9,8 +9,8 @@ decision takes is gone before the next decision; the same state and time give th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import nsmallest
 from math import inf
+from operator import itemgetter
 
 from huiju.scheduling import reasons
 from huiju.scheduling.capacity import CenterState, total_free
@@ -28,7 +28,7 @@ from huiju.scheduling.model import (
 )
 from huiju.scheduling.order import JobClass, Leaf, Line, turns
 from huiju.scheduling.refusal import NO_HOLDS, Holds
-from huiju.scheduling.score import Scorer, Wish, wish_of
+from huiju.scheduling.score import Rank, Scorer, Wish, wish_of
 from huiju.scheduling.share import Share, tflops
 from huiju.scheduling.summary import main_reason, message_of, shown
 from huiju.scheduling.world import World
@@ -39,6 +39,7 @@ _LIMITS = (reasons.QUEUE_CEILING, reasons.QUEUE_OVER_SHARE, reasons.BEHIND_OTHER
 """Reasons that no free node would change."""
 Blocked = tuple[str, str]
 """Reason and message."""
+_rank = itemgetter(0)
 
 
 class Cycle:
@@ -51,8 +52,8 @@ class Cycle:
         self.heads = Heads(world, scorer, now)
         self._closed: set[str] = set()
         """Queues whose room is kept for a head that waits for a ceiling."""
-        self._weighed: list[Option] = []
-        """Options of the latest decision, best first."""
+        self._weighed: list[tuple[Rank, Option]] = []
+        """Options of the latest decision, lowest rank first goes."""
         self._free: int | None = None
         """Normalized compute that is free, once somebody asked."""
         self._wakes = inf
@@ -167,13 +168,14 @@ class Cycle:
                 f"queue {closed.queue.name!r} keeps its room for a job that waited longer"
             )
         wish = self.wish(found, share)
-        self._weighed = options
-        best = min(options, key=lambda option: self.scorer.rank(option, wish, self.now))
+        rank = self.scorer.rank
+        weighed = self._weighed = [(rank(option, wish, self.now), option) for option in options]
+        best = min(weighed, key=_rank)[1]
         first = self._over(share, best.gflops)
         if first is None:
             return best
-        options.sort(key=lambda option: self.scorer.rank(option, wish, self.now))
-        for option in options[1:]:
+        weighed.sort(key=_rank)
+        for _, option in weighed[1:]:
             if self._over(share, option.gflops) is None:
                 return option
         self._drain(found, share, options)
@@ -325,12 +327,10 @@ class Cycle:
 
     def _placed_trace(self, found: JobClass, wish: Wish) -> Trace:
         """What a decision chose from, and how often each reason kept the others out."""
-        best = nsmallest(
-            _TRACED, self._weighed, key=lambda option: self.scorer.rank(option, wish, self.now)
-        )
+        best = sorted(self._weighed, key=_rank)[:_TRACED]
         counts = found.key.fitter.counts
         return Trace(
-            tuple(self.scorer.candidate(option, wish, self.now) for option in best),
+            tuple([self.scorer.candidate(option, wish, self.now) for _, option in best]),
             refused=tuple(sorted((word, count) for word, count in counts.items() if count)),
         )
 

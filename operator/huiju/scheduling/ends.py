@@ -38,13 +38,15 @@ def expected_end(placed: Placed, now: float, speed: Speed) -> float:
 class Ends:
     """Jobs by expected end; follows those that come, go, are told to stop, or run on."""
 
-    __slots__ = ("_entries", "_new", "_of", "version")
+    __slots__ = ("_at", "_entries", "_new", "_of", "version")
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._of: dict[str, _Entry] = {}
         self._new: dict[str, tuple[Placed, bool]] = {}
         """Jobs of which it was not asked yet when they end, and whether they were told to stop."""
+        self._at = -inf
+        """The time that it was last brought to."""
         self.version = 0
         """Rises with every change."""
 
@@ -63,7 +65,9 @@ class Ends:
 
     def follow(self, now: float, speed: Speed) -> Ends:
         """Bring it to `now`; returns itself."""
-        entries = self._entries
+        if now == self._at and not self._new:
+            return self
+        self._at, entries = now, self._entries
         for placed, stopping in self._new.values():
             self._put(placed, -inf if stopping else expected_end(placed, now, speed))
         self._new.clear()

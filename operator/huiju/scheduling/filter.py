@@ -30,7 +30,9 @@ def refuse(shape: JobShape, avoid: tuple[Avoid, ...], center: Center, now: float
         _closed(center)
         or _wishes(shape, center)
         or _avoided(avoid, center.name, now)
+        or _unguarded(shape, center)
         or _owner(shape, center)
+        or _data(shape, center.name)
     )
     return None if found is None else Refusal(center.name, *found)
 
@@ -69,6 +71,12 @@ def _avoided(avoid: tuple[Avoid, ...], name: str, now: float) -> tuple[str, str]
     return None
 
 
+def _unguarded(shape: JobShape, center: Center) -> tuple[str, str] | None:
+    if not shape.guarded or not center.unguarded:
+        return None
+    return reasons.GUARD_UNAVAILABLE, f"the job wants automatic failover, {center.unguarded}"
+
+
 def _owner(shape: JobShape, center: Center) -> tuple[str, str] | None:
     if not matches(center.namespaces, shape.namespace):
         allowed = ", ".join(center.namespaces) or "none"
@@ -83,6 +91,14 @@ def _owner(shape: JobShape, center: Center) -> tuple[str, str] | None:
     for kind in shape.brings:
         if center.kinds is not None and kind not in center.kinds:
             return reasons.SHARING_POLICY, kind_message(kind)
+    return None
+
+
+def _data(shape: JobShape, name: str) -> tuple[str, str] | None:
+    for need in shape.data:
+        for center, reason, message in need.barred:
+            if center == name:
+                return reason, f"data set {need.dataset}: {message}"
     return None
 
 

@@ -16,7 +16,7 @@ from huiju.scheduling.capacity import Block, CenterState, Offer
 from huiju.scheduling.filter import allowed_image, refuse
 from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import Avoid, JobShape, Refusal
-from huiju.scheduling.pack import Plan, Slot, pack
+from huiju.scheduling.pack import Plan, Slot, pack, tightest
 from huiju.scheduling.refusal import NO_HOLDS, Holds, Want, tell
 
 
@@ -139,12 +139,14 @@ class Fitter:
         else:
             self.options.pop(name, None)
         before = self.words.get(name, ())
-        if words == before:
+        # Equal words are one object.
+        if words is before:
             return
+        counts = self.counts
         for word, _ in before:
-            self.counts[word] -= 1
+            counts[word] -= 1
         for word, _ in words:
-            self.counts[word] = self.counts.get(word, 0) + 1
+            counts[word] = counts.get(word, 0) + 1
         self.words[name] = words
 
     def _forget(self, name: str) -> None:
@@ -305,8 +307,6 @@ class Fitter:
 
     def _search(self, want: Want, offer: Offer, holds: Holds) -> Found | None:
         """The nodes for the gang; the same for all that ask the same."""
-        if not holds and offer.room(want.per_worker) < self.shape.workers:
-            return None
         plan = self._plan(want, offer, holds)
         if plan is None:
             return None
@@ -323,21 +323,19 @@ class Fitter:
     def _plan(self, want: Want, offer: Offer, holds: Holds) -> Plan | None:
         """The nodes that the gang takes, on nodes that nobody holds or under these holds."""
         workers, size, name = self.shape.workers, want.per_worker, want.resource
-        free = [
-            block
-            for block in offer.blocks.values()
-            if block.free.get(name, 0) >= size and (block.hold is None or block.hold in holds)
-        ]
         if workers == 1:
-            fitting = [block for block in free if want.ask.on(block)]
-            tightest = min(fitting, key=lambda b: (b.free[name], b.nodes[0]), default=None)
-            return None if tightest is None else ((tightest, 1, 1),)
-        found = [
+            found = tightest(offer.blocks.values(), want.ask, holds)
+            return None if found is None else ((found, 1, 1),)
+        if not holds and offer.room(size) < workers:
+            return None
+        slots = [
             Slot(block, len(block.nodes), min(here, workers), block.free[name])
-            for block in free
-            if (here := want.ask.on(block))
+            for block in offer.blocks.values()
+            if block.free.get(name, 0) >= size
+            and (block.hold is None or block.hold in holds)
+            and (here := want.ask.on(block))
         ]
-        return pack(found, workers, size)
+        return pack(slots, workers, size)
 
     def workers_on(self, want: Want, block: Block) -> int:
         """Workers that one node of the block can take."""

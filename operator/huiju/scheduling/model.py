@@ -128,6 +128,8 @@ class Link:
     to: str
     bytes_per_second: int
     price_per_gigabyte: float = 0.0
+    opens_at: float = 0.0
+    """It carries data from then on (seconds since the epoch); 0 is always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Center:
     closed: str = ""
     """Reason that nothing may be placed here now (`CenterCordoned`), empty if open."""
     closed_message: str = ""
+    unguarded: str = ""
+    """Why no pod can be guarded here, empty if pods can be."""
     limits: tuple[ShareLimit, ...] = ()
     namespaces: tuple[str, ...] = ("*",)
     """Patterns of hub namespaces that the owner lets in."""
@@ -185,6 +189,12 @@ class DataNeed:
     dataset: str
     bytes: int
     copies: frozenset[str]
+    """Centers where it can be used at once."""
+    files: int = 0
+    sources: frozenset[str] | None = None
+    """Centers that it can be brought from; None: those with a copy."""
+    barred: tuple[tuple[str, str, str], ...] = ()
+    """Centers where it can neither be used nor brought: name, reason, message; sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,8 @@ class JobShape:
     data: tuple[DataNeed, ...] = ()
     brings: tuple[str, ...] = ()
     """Kinds of objects that the job needs in the center beside its workload."""
+    guarded: bool = False
+    """Its pods must stop by themselves when the center's lease has run out."""
 
 
 @dataclass(frozen=True, slots=True)

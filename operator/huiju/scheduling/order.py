@@ -9,8 +9,10 @@ next job comes first. Invariant: the order is total and depends on nothing but j
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping
+from itertools import islice
+from operator import attrgetter
 
 from huiju.scheduling.filter import matches
 from huiju.scheduling.fit import Kind
@@ -29,7 +31,7 @@ def place_of(job: Job, step: float) -> Place:
 class JobClass:
     """Waiting jobs of one queue that are decided alike."""
 
-    __slots__ = ("key", "line", "message", "queue", "reason", "step", "untold")
+    __slots__ = ("first", "key", "line", "message", "queue", "reason", "step", "untold")
 
     def __init__(self, queue: str, key: Kind, step: float) -> None:
         self.queue = queue
@@ -38,6 +40,8 @@ class JobClass:
         """What a point of priority outweighs, in seconds."""
         self.line: list[Job] = []
         """In the order of their places."""
+        self.first = 0.0
+        """What comes first in the place of the head, for who looks for it among many."""
         self.reason = ""
         self.message = ""
         self.untold: list[str] | None = None
@@ -54,6 +58,7 @@ class JobClass:
     def add(self, job: Job) -> None:
         """A job joins."""
         insort(self.line, job, key=self.place)
+        self.first = self.head()[0]
         if self.untold is None:
             self.untold = []
         self.untold.append(job.uid)
@@ -61,6 +66,8 @@ class JobClass:
     def remove(self, job: Job) -> None:
         """A job leaves."""
         del self.line[self.ahead_of(self.place(job))]
+        if self.line:
+            self.first = self.head()[0]
         if self.untold is not None and job.uid in self.untold:
             self.untold.remove(job.uid)
 
@@ -75,6 +82,9 @@ class JobClass:
 
 def _head(found: JobClass) -> Place:
     return place_of(found.line[0], found.step)
+
+
+_first = attrgetter("first")
 
 
 class Line:
@@ -102,7 +112,7 @@ class Line:
 
     def _enter(self, found: JobClass) -> None:
         if matches(self.namespaces, found.key.fitter.shape.namespace):
-            insort(self.heads, found, key=_head)
+            self.heads.insert(self._at(found), found)
         else:
             self.barred.add(found)
 
@@ -110,7 +120,14 @@ class Line:
         if found in self.barred:
             self.barred.remove(found)
         else:
-            del self.heads[bisect_left(self.heads, found.head(), key=_head)]
+            del self.heads[self._at(found)]
+
+    def _at(self, found: JobClass) -> int:
+        """Where the class is among the heads, or belongs."""
+        heads = self.heads
+        low = bisect_left(heads, found.first, key=_first)
+        high = bisect_right(heads, found.first, low, key=_first)
+        return low if low == high else bisect_left(heads, found.head(), low, high, key=_head)
 
     def add(self, found: JobClass, job: Job) -> None:
         """A job joins a class of this line."""
@@ -183,16 +200,15 @@ class Leaf:
 
     def _skip(self) -> None:
         """Pass over those of whom it is known already that they fit nowhere; they are told."""
-        heads, at = self.line.heads, self._at
-        while at < len(heads):
-            found = heads[at]
+        heads = self.line.heads
+        for at, found in enumerate(islice(heads, self._at, None), self._at):
             answer = found.key.answer
             if answer is None:
-                break
+                self._at = at
+                return
             if found.untold is not None or found.reason != answer[0]:
                 self._tell(found, *answer)
-            at += 1
-        self._at = at
+        self._at = len(heads)
 
 
 class Branch:

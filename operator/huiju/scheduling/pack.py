@@ -6,10 +6,11 @@ gang's workers, and no node gets more than it can take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from huiju.scheduling.capacity import Block
+from huiju.scheduling.ask import Ask
+from huiju.scheduling.capacity import Block, Hold
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +25,21 @@ class Slot:
 
 Plan = tuple[tuple[Block, int, int], ...]
 """Blocks, how many of their first nodes, workers on each of these."""
+
+
+def tightest(blocks: Iterable[Block], ask: Ask, holds: Container[Hold]) -> Block | None:
+    """The block on whose first node a single worker leaves least free, held ones by `holds`."""
+    best: Block | None = None
+    least = 0
+    for block in blocks:
+        units = block.free.get(ask.resource, 0)
+        if units < ask.size or (block.hold is not None and block.hold not in holds):
+            continue
+        if best is not None and (units, block.nodes[0]) >= (least, best.nodes[0]):
+            continue
+        if ask.on(block):
+            best, least = block, units
+    return best
 
 
 def pack(slots: Sequence[Slot], workers: int, size: int) -> Plan | None:

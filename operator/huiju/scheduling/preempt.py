@@ -10,7 +10,7 @@ center).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import inf
@@ -22,6 +22,8 @@ from huiju.scheduling.share import Share, Tree
 from huiju.scheduling.world import World, group_of, residences
 
 _EXACT = 10
+_Key = tuple[str, str]
+"""Center and model; `ANY` is all that runs there."""
 
 
 def loss(placed: Placed, now: float) -> float:
@@ -64,18 +66,20 @@ class Stoppable:
 
     def __init__(self, world: World, now: float) -> None:
         self._world, self._now = world, now
-        self._known: dict[tuple[str, str], dict[str, list[Placed]]] = {}
+        self._known: dict[_Key, dict[str, list[Placed]]] = {}
 
-    def lower(self, job: Job) -> dict[tuple[str, str], list[Placed]]:
-        """Those of lower priority in the job's own queue, by center and model."""
-        found: dict[tuple[str, str], list[Placed]] = {}
+    def lower(self, job: Job, keys: Container[_Key]) -> dict[_Key, list[Placed]]:
+        """Those of lower priority in the job's own queue, by these centers and models."""
+        found: dict[_Key, list[Placed]] = {}
         for placed in self._world.placed_of.get(job.queue, {}).values():
-            if placed.job.priority < job.priority and self._may(placed):
-                for key in residences(placed):
-                    found.setdefault(key, []).append(placed)
+            if placed.job.priority < job.priority:
+                here = [key for key in residences(placed) if key in keys]
+                if here and self._may(placed):
+                    for key in here:
+                        found.setdefault(key, []).append(placed)
         return found
 
-    def by_queue(self, key: tuple[str, str]) -> dict[str, list[Placed]]:
+    def by_queue(self, key: _Key) -> dict[str, list[Placed]]:
         """Those on a model in a center (`ANY`: on whichever), by queue."""
         known = self._known.get(key)
         if known is None:
@@ -102,15 +106,17 @@ def choose(
     """The victims that lose least over all centers, None if no set of them would do."""
     best: Choice | None = None
     sparing: dict[int, _Sparing] = {}
-    lower = stoppable.lower(claim.job)
-    for state, want in sites:
-        if fitter.most(want, state) < fitter.shape.workers:
-            continue
+    places = [
+        (state, want, (state.center.name, group_of(state, want)))
+        for state, want in sites
+        if fitter.most(want, state) >= fitter.shape.workers
+    ]
+    lower = stoppable.lower(claim.job, {key for _, _, key in places})
+    for state, want, key in places:
         amount = want.gflops(state)
         if world.tree.ceiling(claim.share, amount) is not None:
             continue
         creditor = owed(claim.share, amount)
-        key = (state.center.name, group_of(state, want))
         allowed = lower.get(key, [])
         if creditor is not None:
             spares = sparing.get(id(creditor))

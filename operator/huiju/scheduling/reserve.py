@@ -121,7 +121,7 @@ def _expect(
 ) -> Forecast | None:
     if fitter.most(want, state) < fitter.shape.workers:
         return None
-    if held or any(hold.job == uid for hold in state.holds):
+    if held or (state.holds and any(hold.job == uid for hold in state.holds)):
         return Room(fitter, want, state, uid, held=held).expect(ends, now, limit)
     key = (state.center.name, want.alternative, want.resource)
     version = state.index[want.model, want.resource].version

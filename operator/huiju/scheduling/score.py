@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 
 from huiju.scheduling.capacity import CenterState
 from huiju.scheduling.fit import Kind, Option
-from huiju.scheduling.model import Candidate, DataNeed, JobShape
+from huiju.scheduling.model import Candidate, DataNeed, JobShape, Link
 from huiju.scheduling.policy import Policy
+from huiju.scheduling.ways import Way, way_over
 
 _HOUR = 3600.0
 _GFLOPS_PER_PFLOPS = 1_000_000
-_BYTES_PER_GIGABYTE = 1_000_000_000
 
+Rank = tuple[float, bool, str, int]
+"""Sorts options, best first: score, whether away from home, center, alternative."""
 _Base = tuple[float, tuple[float, ...]]
 """What rests on the center and the alternative alone: sum and terms, second to last but one."""
 
@@ -76,28 +78,29 @@ class Scorer:
         theirs = first.per_worker * self._gflops(first.model)
         return ours / theirs if ours and theirs else 1.0
 
-    def _staging(self, shape: JobShape, center: str) -> tuple[float, float]:
+    def _staging(self, shape: JobShape, center: str, now: float) -> tuple[float, float]:
         """Seconds to bring the data that the center lacks, one set after the other, and money."""
         seconds = money = 0.0
         for need in shape.data:
             if center not in need.copies:
-                took, paid = self._bring(need, center)
-                seconds += took
-                money += paid
+                way = self._bring(need, center, now)
+                seconds += way.seconds
+                money += way.money
         return seconds, money
 
-    def _bring(self, need: DataNeed, center: str) -> tuple[float, float]:
-        """Seconds and money over the best link from a copy."""
-        gigabytes, per_money = need.bytes / _BYTES_PER_GIGABYTE, self._policy.per_money
-        ways = [
-            (need.bytes / link.bytes_per_second, gigabytes * link.price_per_gigabyte)
-            for source in need.copies
+    def _bring(self, need: DataNeed, center: str, now: float) -> Way:
+        """The best way from a center that has the data."""
+        links = (
+            (source, link)
+            for source in (need.copies if need.sources is None else need.sources)
             if source in self._centers
             for link in self._centers[source].center.links
             if link.to == center and link.bytes_per_second > 0
-        ]
-        undeclared = (need.bytes / self._policy.default_bandwidth, 0.0)
-        return min(ways, key=lambda way: (way[0] + way[1] * per_money, way), default=undeclared)
+        )
+        ways = [way_over(need, source, link, now) for source, link in links]
+        per_money = self._policy.per_money
+        undeclared = way_over(need, "", Link(center, self._policy.default_bandwidth), now)
+        return min(ways, key=lambda way: way.rank(per_money), default=undeclared)
 
     def _run_price(self, center: str, gflops: int, seconds: float, now: float) -> float:
         prices = self._centers[center].center.hourly_price
@@ -121,7 +124,7 @@ class Scorer:
             policy = self._policy
             runtime = wish.expected_runtime or policy.default_runtime
             runtime /= self.speed(wish.shape, alternative)
-            staging, transfer = self._staging(wish.shape, center)
+            staging, transfer = self._staging(wish.shape, center, now)
             terms = (
                 staging,
                 runtime,
@@ -158,8 +161,8 @@ class Scorer:
         total, terms = self.base(wish, center, alternative, gflops, now)
         return Candidate(center, alternative, (wait, *terms, 0.0), wait + total)
 
-    def rank(self, option: Option, wish: Wish, now: float) -> tuple[float, bool, str, int]:
-        """Sorts options, best first."""
+    def rank(self, option: Option, wish: Wish, now: float) -> Rank:
+        """Where an option stands among others."""
         center, alternative = option.center, option.alternative
         total, _ = self.base(wish, center, alternative, option.gflops, now)
         return (total + sum(self._here(option, wish)), center != wish.home, center, alternative)

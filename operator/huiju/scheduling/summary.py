@@ -20,6 +20,10 @@ _NEVER = {
     reasons.RESIDENCY_NOT_SATISFIED,
     reasons.CENTER_EXCLUDED,
     reasons.SHARING_POLICY,
+    reasons.RESIDENCY_FORBIDS,
+    reasons.PERMISSION_DENIED,
+    reasons.NO_ROUTE,
+    reasons.NO_DATA_STORE,
 }
 _SHOWN = 3
 
@@ -42,10 +46,10 @@ def shown(
     hopeful: list[str] = []
     others: list[str] = []
     for center in centers:
-        given = [word for word, _ in words.get(center, ())]
+        given = words.get(center)
         if not given:
             continue
-        if all(word in _NEVER for word in given):
+        if given[0][0] in _NEVER and all(word in _NEVER for word, _ in given):
             others.append(center)
             continue
         hopeful.append(center)

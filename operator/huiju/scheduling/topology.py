@@ -48,6 +48,7 @@ def slots(
     `total` and `free` count the node's units; `devices` are the free device numbers, None where
     unknown or when they do not agree with `free` (then the worst case holds).
     """
+    free = min(free, total)  # more cannot be free, whatever a center says
     if topology in (Topology.FLAT, Topology.HALF, Topology.CARD_PAIR) or size == 1:
         return free // size
     if total <= min(free, MOST_NUMBERED):

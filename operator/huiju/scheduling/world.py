@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from math import inf
 
 from huiju.scheduling.capacity import CenterState, Hold
@@ -22,6 +23,7 @@ from huiju.scheduling.refusal import Want
 from huiju.scheduling.share import Tree
 
 FitterKey = tuple[JobShape, tuple[Avoid, ...]]
+_MOST_RESIDENCES = 8192
 
 
 class World:
@@ -347,7 +349,14 @@ def group_of(state: CenterState, want: Want) -> str:
     return ANY if state.index[want.model, want.resource].mixed else want.model
 
 
-def residences(placed: Placed) -> tuple[tuple[str, str], tuple[str, str]]:
+_Residences = tuple[tuple[str, str], tuple[str, str]]
+
+
+def residences(placed: Placed) -> _Residences:
     """Under what a placed job is found: center and model, and the center with `ANY`."""
-    model = placed.job.shape.alternatives[placed.alternative].model
-    return (placed.center, model), (placed.center, ANY)
+    return _residences(placed.center, placed.job.shape.alternatives[placed.alternative].model)
+
+
+@lru_cache(maxsize=_MOST_RESIDENCES)
+def _residences(center: str, model: str) -> _Residences:
+    return (center, model), (center, ANY)

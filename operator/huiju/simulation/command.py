@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from multiprocessing.pool import IMapIterator, Pool
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from huiju.simulation.traces import Cluster, Left, TraceError, TraceJob, never, 
 
 OK, ERROR, USAGE, INTERRUPTED = 0, 1, 2, 130
 _PROGRAM = "huiju simulate"
+_GLANCE = 0.5
 _MOST_RUNS = 64
 _EPILOG = f"""\
 JOBS is CSV (or .csv.gz) with the columns submit_s, duration_s, gpus, cluster, and if known user,
@@ -256,15 +258,31 @@ def _side_by_side(
     work: Sequence[tuple[_Task, Case]], count: int, bar: Bar
 ) -> Iterator[tuple[str, Report]]:
     """Runs in processes of their own; these leave Ctrl-C to this one, which ends them."""
-    with multiprocessing.Pool(min(count, len(work)), _ignore_interrupts) as pool:
-        bar.show("runs", 0, len(work))
-        for done, found in enumerate(pool.imap_unordered(_one, work)):
-            bar.show("runs", done + 1, len(work))
-            yield found
+    with _deaf_pool(min(count, len(work))) as pool:
+        results = pool.imap_unordered(_one, work)
+        for done in range(len(work)):
+            bar.show("runs", done, len(work))
+            yield _awaited(results)
+        bar.show("runs", len(work), len(work))
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _awaited(results: IMapIterator[tuple[str, Report]]) -> tuple[str, Report]:
+    """The next one; a Ctrl-C that comes just before a wait without end would not end it."""
+    while True:
+        try:
+            return results.next(timeout=_GLANCE)
+        except multiprocessing.TimeoutError:
+            continue
+
+
+def _deaf_pool(count: int) -> Pool:
+    """Processes that are born with Ctrl-C blocked: one that a Ctrl-C met at its start would die
+    with the pool's lock in its hand, and nobody could end the pool any more."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return multiprocessing.Pool(count)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _one(work: tuple[_Task, Case]) -> tuple[str, Report]:

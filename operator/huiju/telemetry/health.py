@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from aiohttp import web
 
-from huiju.telemetry.metrics import CONTENT_TYPE, HubMetrics
+from huiju.telemetry.metrics import CONTENT_TYPE
 
 Check = Callable[[], str]
 """Returns what is wrong, or the empty string."""
 
 
-def application(healthy: Check, ready: Check, metrics: HubMetrics) -> web.Application:
+class Exposed(Protocol):
+    """Metrics of a program."""
+
+    def exposition(self) -> bytes:
+        """All of them in Prometheus' text format."""
+
+
+def application(healthy: Check, ready: Check, metrics: Exposed) -> web.Application:
     """The three pages."""
 
     def page(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:

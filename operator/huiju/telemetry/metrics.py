@@ -21,9 +21,18 @@ MOST_QUEUES: Final = 500
 """Queues that are shown by name."""
 OTHERS: Final = "(others)"
 """Stands for all queues that are not; no queue can have this name."""
+OWN: Final = "(hub)"
+"""The credential by which a process is known to the hub's API server."""
+CENTER: Final = "(center)"
+"""The credential by which an agent is known to its center's."""
+SERVING: Final = "(view)"
+"""The certificate that the view API serves; no center can have these names."""
 LABELS: Final[Mapping[str, str]] = {
     "center": "a ComputeCenter",
     "code": "HTTP status; 0 is no answer",
+    "credential": f"the ComputeCenter whose API server takes it; `{OWN}` is that of the hub or"
+    f" agent at the hub's own, `{CENTER}` that of an agent in its center, `{SERVING}` the"
+    " certificate of the view API",
     "ground": "`guarantee` or `priority`",
     "model": "accelerator model, such as `ascend-910b3`",
     "queue": f"a ComputeQueue; `{OTHERS}` stands for queues that are gone and for those beyond"
@@ -139,6 +148,21 @@ class CenterFigures(Protocol):
     def units(self) -> Iterable[Units]:
         """Its accelerators by model."""
 
+    def lease_left(self) -> float:
+        """Seconds that its lease holds at least."""
+
+
+class Life(Protocol):
+    """From when to when a credential is good; seconds since the epoch."""
+
+    @property
+    def begins(self) -> float:
+        """When it was issued."""
+
+    @property
+    def ends(self) -> float:
+        """When it ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -190,9 +214,25 @@ class HubMetrics:
         self._reachable = self._gauge(
             "center_reachable", "1 if the center answers and is read, 0 if not.", "center"
         )
+        self._lease = self._gauge(
+            "center_lease_seconds",
+            "Seconds that a center's lease holds at least; 0 without a sentinel, or out of reach.",
+            "center",
+        )
         self._units = self._gauge(
             "center_units", "Accelerator units by center.", "center", "model", "state"
         )
+        self._issued = self._gauge(
+            "credential_issued_timestamp_seconds",
+            "When a credential in use became good; none where it has no end.",
+            "credential",
+        )
+        self._expiry = self._gauge(
+            "credential_expiry_timestamp_seconds",
+            "When a credential in use ends; none where it has no end.",
+            "credential",
+        )
+        self._serving: Life | None = None
         self._calls = self._histogram(
             "api_call_seconds",
             "Calls to API servers; code 0 is no answer.",
@@ -280,7 +320,7 @@ class HubMetrics:
         self, queues: Mapping[str, QueueCount], centers: Iterable[CenterFigures]
     ) -> None:
         """Show the jobs of these queues and these centers, and none that is gone."""
-        for gauge in (self._jobs, self._held, self._reachable, self._units):
+        for gauge in (self._jobs, self._held, self._reachable, self._lease, self._units):
             gauge.clear()
         for queue, count in queues.items():
             name = self._shown(queue)
@@ -289,7 +329,21 @@ class HubMetrics:
             self._held.labels(name).inc(count.gflops / GFLOPS_PER_TFLOPS)
         for center in centers:
             self._reachable.labels(center.name).set(int(center.synced and not center.lost))
+            self._lease.labels(center.name).set(round(center.lease_left(), 1))
             self._center(center)
+
+    def credentials(self, lives: Mapping[str, Life | None]) -> None:
+        """Show how long these are good for, by whose API server takes them, and none besides."""
+        shown = {name: life for name, life in (*lives.items(), (SERVING, self._serving)) if life}
+        for gauge in (self._issued, self._expiry):
+            gauge.clear()
+        for name, life in shown.items():
+            self._issued.labels(name).set(life.begins)
+            self._expiry.labels(name).set(life.ends)
+
+    def serving(self, life: Life | None) -> None:
+        """The view API serves a certificate that is good for so long; shown with the others."""
+        self._serving = life
 
     def _center(self, center: CenterFigures) -> None:
         for units in center.units():

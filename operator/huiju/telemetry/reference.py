@@ -1,7 +1,7 @@
 """`docs/metrics.md`, made from the metrics: `python -m huiju.telemetry.reference --write`.
 
-Decides the page's layout. Invariant: every metric that the hub exports stands on the page with its
-labels, and no other; `--check` fails otherwise.
+Decides the page's layout. Invariant: every metric that a program exports stands on the page with
+its labels, and no other; `--check` fails otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from huiju.telemetry.metrics import LABELS, Family, HubMetrics
+from huiju.telemetry.sentinel import SentinelMetrics
 
 PAGE: Final = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 _HEAD: Final = """\
@@ -26,10 +27,18 @@ in [helm/huiju/files](../helm/huiju/files); what to do about an alert is in
 [troubleshooting](troubleshooting.md).
 """
 
+_SENTINEL: Final = """
+## Of a center's sentinel
+
+Under `/metrics` of its health port (8084), in the center.
+"""
+
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_families(HubMetrics().families), *_labels()]) + "\n"
+    sentinel = SentinelMetrics(lambda: 0.0).families
+    parts = [_HEAD, *_families(HubMetrics().families), *_labels(), _SENTINEL]
+    return "\n".join([*parts, *_families(sentinel)]) + "\n"
 
 
 def _families(families: Sequence[Family]) -> Iterator[str]:

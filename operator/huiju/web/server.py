@@ -11,6 +11,7 @@ import base64
 import ipaddress
 import logging
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, KubeError, NotFound
+from huiju.kube.life import Life, life_of_certificate
 from huiju.kube.resources import API_SERVICES, SERVICES
 from huiju.web.access import Access
 from huiju.web.callers import FrontProxy, FrontProxyMissing, read_front_proxy, server_context
@@ -62,12 +64,17 @@ class ViewSettings:
         return (host, f"{host}.cluster.local")
 
 
-async def serve_view(view: HubView, client: Client, settings: ViewSettings) -> None:
-    """Serve until cancelled; `client` is the hub's own.
+async def serve_view(
+    view: HubView,
+    client: Client,
+    settings: ViewSettings,
+    told: Callable[[Life | None], None] = lambda _: None,
+) -> None:
+    """Serve until cancelled; `client` is the hub's own. `told`: how long the certificate lasts.
 
     `hub/role.py` names the rights that it needs.
     """
-    server = _Server(view, client, settings)
+    server = _Server(view, client, settings, told)
     try:
         while True:
             try:
@@ -84,7 +91,14 @@ async def serve_view(view: HubView, client: Client, settings: ViewSettings) -> N
 class _Server:
     """One listener, replaced when what it is made of changes."""
 
-    def __init__(self, view: HubView, client: Client, settings: ViewSettings) -> None:
+    def __init__(
+        self,
+        view: HubView,
+        client: Client,
+        settings: ViewSettings,
+        told: Callable[[Life | None], None],
+    ) -> None:
+        self._told = told
         self._view = view
         self._client = client
         self._settings = settings
@@ -106,6 +120,7 @@ class _Server:
         if self._made_of != (proxy, serving):
             await self._listen(proxy, serving)
             self._made_of = (proxy, serving)
+            self._told(life_of_certificate(serving.cert_pem))
             log.info("view API listens", extra={"address": f"{settings.bind}:{settings.port}"})
         await register(self._client, settings, serving.ca_pem)
         self.ready = True

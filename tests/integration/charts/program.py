@@ -11,6 +11,7 @@ from typing import Any, Final
 import yaml
 
 from lab.programs import find_programs
+from tests.patience import PATIENCE
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHARTS: Final = ROOT / "helm"
@@ -45,7 +46,7 @@ class Helm:
             | {f"HELM_{kind}_HOME": str(self.home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
             | {"KUBECONFIG": str(kubeconfig or self.home / "none")},
         )
-        out, err = await asyncio.wait_for(process.communicate(), 120)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
         if process.returncode != 0:
             raise HelmFailed(err.decode() or out.decode())
         return out.decode()

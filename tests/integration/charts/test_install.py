@@ -29,6 +29,7 @@ from lab.cluster import Cluster
 from lab.hubprocess import HubProcess
 from lab.kwokctl import HUB, ClusterSpec
 from tests.integration.charts.program import CHARTS, SYSTEM, Helm
+from tests.patience import PATIENCE
 
 VIEW = "v1alpha1.view.huiju.dev"
 
@@ -61,7 +62,7 @@ async def test_the_life_of_a_release(
         account = await as_account(client, cluster, tmp_path)
         (health,) = ports.reserve(1, tmp_path)
         async with HubProcess(account, tmp_path / "hub.log", health) as hub:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not (await client.get(COMPUTE_QUEUES, "default")).get("status"):
                     await asyncio.sleep(0.2)
         assert "orbidden" not in hub.tail(1000)
@@ -89,7 +90,7 @@ async def test_the_life_of_a_release(
         ):
             with pytest.raises(NotFound):
                 await client.get(kind, name, space)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await _there(client):
                 await asyncio.sleep(0.2)
         await client.get(CRDS, "crossregionjobs.huiju.dev")

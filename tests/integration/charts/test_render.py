@@ -161,7 +161,7 @@ async def test_an_api_server_takes_every_object(helm: Helm, server: Client, prof
     assert taken >= 5
 
 
-@pytest.mark.parametrize(("profile", "pods"), [("hub-dev", 2), ("hub-ha", 2), ("center-pull", 1)])
+@pytest.mark.parametrize(("profile", "pods"), [("hub-dev", 2), ("hub-ha", 2), ("center-pull", 2)])
 async def test_restricted_pod_security_takes_the_pods(
     helm: Helm, server: Client, profile: str, pods: int
 ) -> None:

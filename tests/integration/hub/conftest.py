@@ -27,6 +27,7 @@ from lab.cluster import Cluster
 from lab.fixtures import clean, in_thread
 from lab.nodes import add_nodes
 from tests.integration.hub.harness import World
+from tests.patience import PATIENCE
 
 KINDS = {"east": "ascend-910b", "west": "ascend-910b", "north": "nvidia-h100"}
 NODES = 2
@@ -83,6 +84,6 @@ async def _empty(center: Client) -> None:
         for service in (await center.list_all(SERVICES, name, labels="huiju.dev/hub")).items:
             await center.delete(SERVICES, service["metadata"]["name"], name)
         await center.raw("DELETE", PODS.path(name) + "?gracePeriodSeconds=0")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while (await center.list_all(PODS)).items:
             await asyncio.sleep(0.1)

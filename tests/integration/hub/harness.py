@@ -31,6 +31,7 @@ from huiju.kube.resources import (
 from huiju.telemetry.metrics import HubMetrics
 from lab.cluster import Cluster
 from lab.fates import pod_annotations
+from tests.patience import PATIENCE
 from tests.server_counters import writes
 
 FAST = HubSettings(
@@ -46,7 +47,6 @@ FAST = HubSettings(
     retry_max=2.0,
     orphan_interval=1.0,
 )
-PATIENCE = 40.0
 OURS = frozenset({"crossregionjobs", "jobs", "services", "configmaps", "secrets", "namespaces"})
 THEIRS = frozenset({("jobs", "status"), ("namespaces", "status"), ("namespaces", "finalize")})
 Fields = dict[str, Any]

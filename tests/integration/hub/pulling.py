@@ -40,6 +40,7 @@ from huiju.kube.resources import (
 )
 from lab import joining
 from tests.integration.hub.harness import Fields, World
+from tests.patience import PATIENCE
 
 CENTER = "north"
 MODEL = "nvidia-h100-sxm"
@@ -63,7 +64,7 @@ async def become_pull(world: World) -> None:
 
 async def system_namespace(client: Client) -> None:
     """Huiju's own namespace; the one of an earlier module may still be on its way out."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             await joining.namespace(client, joining.SYSTEM)
             found = await client.get(NAMESPACES, joining.SYSTEM)
@@ -180,7 +181,11 @@ async def going(process: AgentProcess) -> AsyncIterator[None]:
 
 
 async def until_empty(
-    client: Client, res: Resource, namespace: str | None, labels: str = "", seconds: float = 30.0
+    client: Client,
+    res: Resource,
+    namespace: str | None,
+    labels: str = "",
+    seconds: float = PATIENCE,
 ) -> None:
     """Wait until a namespace holds no object of a kind."""
     end = time.monotonic() + seconds
@@ -191,7 +196,11 @@ async def until_empty(
 
 
 async def until_some(
-    client: Client, res: Resource, namespace: str | None, labels: str = "", seconds: float = 30.0
+    client: Client,
+    res: Resource,
+    namespace: str | None,
+    labels: str = "",
+    seconds: float = PATIENCE,
 ) -> list[Fields]:
     """Wait until there is an object of a kind."""
     end = time.monotonic() + seconds

@@ -19,6 +19,7 @@ from lab import joining, signals
 from lab.kwokctl import Component
 from lab.nodes import ASCEND
 from tests.integration.hub.harness import World, running
+from tests.patience import PATIENCE
 
 
 async def test_a_center_shows_what_it_has_and_can_run(world: World) -> None:
@@ -32,8 +33,8 @@ async def test_a_center_shows_what_it_has_and_can_run(world: World) -> None:
         assert status["kubernetesVersion"].startswith("v1.")
         ready = {c["type"]: c["status"] for c in status["conditions"]}
         assert ready == dict.fromkeys(
-            ("Ready", "Reachable", "InventoryFresh", "Schedulable"), "True"
-        )
+            ("Ready", "Reachable", "InventoryFresh", "Schedulable", "Credible"), "True"
+        ) | {"Leased": "False"}
         written = (await world.center("east"))["metadata"]["resourceVersion"]
         await asyncio.sleep(2.0)
         assert (await world.center("east"))["metadata"]["resourceVersion"] == written, (
@@ -151,7 +152,7 @@ async def test_the_owners_pods_preempt_and_the_job_keeps_its_place(world: World)
         }
         await client.create(PODS, pod, "default")
         found: list[str] = []
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while not found:
                 for number in range(2):
                     status = await world.status(f"guest-{number}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.hub.harness import Fields, Leash, World, running
+from tests.patience import PATIENCE
 
 LONG: Fields = {"run_for": "60s"}
 
@@ -29,7 +30,7 @@ async def huiju(world: World, *words: str) -> Done:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -68,7 +69,7 @@ async def test_a_hub_that_dies_on_the_way_of_a_move_runs_no_epoch_twice(
     leash = Leash(allowed=writes)
     async with running(world.hub, leash):
         await world.submit("move", fate={"run_for": "3s"})
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while (await world.status("move")).get("placement") is None:
                 await asyncio.sleep(0.02)
             await world.edit("move", moveFromEpoch=1)

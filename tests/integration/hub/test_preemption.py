@@ -14,6 +14,7 @@ from huiju.kube.resources import EVENTS, PODS
 from huiju.scheduling.policy import Policy
 from lab.fates import Fate
 from tests.integration.hub.harness import Fields, Leash, World, running
+from tests.patience import PATIENCE
 
 AT_ONCE = Policy(dwell=0.0, soon=0.0)
 """Jobs may be stopped however briefly they have run."""
@@ -38,7 +39,7 @@ async def fill(world: World, fate: Fields, **pod: Any) -> None:
 
 async def stopped(world: World, name: str) -> Fields:
     """The job's workload, once it is suspended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             for _, workload in await world.workloads(name):
                 if workload["spec"].get("suspend"):
@@ -54,7 +55,7 @@ async def test_a_job_that_must_stop_has_its_grace_period_and_starts_again_after_
         await fill(world, fate, terminationGracePeriodSeconds=GRACE)
         await world.submit("high", priority=5, fate={"run_for": "120s"}, **ALL_OF_NORTH)
         await stopped(world, "low")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not all(
                 p["metadata"].get("deletionTimestamp") for _, p in await world.pods("low")
             ):
@@ -64,7 +65,7 @@ async def test_a_job_that_must_stop_has_its_grace_period_and_starts_again_after_
         } == {GRACE}
     async with running(world.hub, policy=AT_ONCE) as hub:  # the first one died meanwhile
         uid = (await world.job("high"))["metadata"]["uid"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while hub.waits.get(uid) is None:  # a cycle has looked at it
                 await asyncio.sleep(0.1)
         low, high = await world.status("low"), await world.status("high")
@@ -84,7 +85,7 @@ async def test_a_job_that_must_stop_has_its_grace_period_and_starts_again_after_
         assert "accelerator-seconds" in told["message"]
         for counter in ("applicationFailures", "placementFailures", "retryAt"):
             assert not low.get(counter), counter
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await _events(world, "low", "Preempted"):
                 await asyncio.sleep(0.1)
         await world.edit("high", cancel=True)
@@ -104,7 +105,7 @@ async def test_a_hub_that_dies_on_the_way_stops_one_job_once(world: World, write
     await world.submit("high", priority=5, fate={"run_for": "120s"}, **ALL_OF_NORTH)
     leash = Leash(allowed=writes)
     async with running(world.hub, leash, policy=AT_ONCE, waiting_write_delay=60.0):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await leash.spent.wait()
     async with running(world.hub, policy=AT_ONCE):
         high = await world.until_phase("high", "Running")

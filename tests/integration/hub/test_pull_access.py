@@ -18,6 +18,7 @@ from huiju.centers.agentrole import BOOTSTRAP, CREDENTIAL
 from huiju.centers.bundle import Bundle
 from huiju.centers.mailbox import mailbox_of
 from huiju.cli.joining import kubeconfig_text
+from huiju.cli.pulling import MOST, QUOTA
 from huiju.hub.mailbox import Mailbox
 from huiju.kube.client import Client, EventKind
 from huiju.kube.errors import Forbidden, NotFound, Unauthorized
@@ -31,9 +32,11 @@ from huiju.kube.resources import (
     CROSS_REGION_JOBS,
     LEASES,
     NAMESPACES,
+    RESOURCE_QUOTAS,
     ROLE_BINDINGS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    Resource,
 )
 from lab import joining, ports
 from lab.hubprocess import HubProcess
@@ -49,6 +52,7 @@ from tests.integration.hub.pulling import (
     until_some,
 )
 from tests.integration.test_people import command
+from tests.patience import PATIENCE
 
 SPACE = mailbox_of(CENTER)
 OTHER = mailbox_of("other")
@@ -61,6 +65,8 @@ async def fresh(world: World) -> AsyncIterator[World]:
     await world.client.delete(COMPUTE_CENTERS, CENTER)
     yield world
     await empty_mailbox(world.client)
+    for res in (SECRETS, CENTER_WORKS):
+        await world.client.raw("DELETE", res.path(OTHER))
     for client, space in ((world.client, SPACE), (world.center_clients[CENTER], joining.SYSTEM)):
         for res in (SERVICE_ACCOUNTS, ROLE_BINDINGS, SECRETS):
             await client.raw("DELETE", res.path(space))
@@ -137,7 +143,7 @@ async def test_an_agent_is_let_in_by_a_person_and_keeps_its_credential_alive(
     before = await credential(fresh)
     # Neither a restart without the file nor a renewal needs anybody's help.
     async with running(fresh.hub), own_agent(fresh, None, credential_share=1e-5) as (_, known):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not known or known[0].renewals < 3:
                 await asyncio.sleep(0.1)
         assert await credential(fresh) != before
@@ -210,6 +216,27 @@ async def test_an_agents_credential_reaches_its_own_mailbox_and_nothing_else(
         assert not allowed
 
 
+async def test_an_agents_credential_cannot_fill_the_hubs_store(
+    fresh: World, tmp_path: Path
+) -> None:
+    file = await join(fresh, tmp_path, "--approve")
+    async with own_agent(fresh, file):
+        await until_some(fresh.client, CENTER_INVENTORIES, SPACE)
+    stolen = from_secret_bytes((await credential(fresh)).encode())
+    async with Client(stolen, name="thief") as thief:
+        for res in (CENTER_INVENTORIES, LEASES):
+            most = MOST[f"count/{res.plural}.{res.group}"]
+            with pytest.raises(Forbidden, match="exceeded quota"):
+                await _fill(thief, res, most + 1)
+            assert len((await fresh.client.list_all(res, SPACE)).items) <= most
+    quota = await fresh.client.get(RESOURCE_QUOTAS, QUOTA, SPACE)
+    raised = {"spec": {"hard": {"count/centerinventories.huiju.dev": "500"}}}
+    await fresh.client.patch(RESOURCE_QUOTAS, QUOTA, raised, SPACE)
+    await huiju(fresh, "join", CENTER, "--pull", "--bootstrap-file", str(tmp_path / "again"))
+    kept = await fresh.client.get(RESOURCE_QUOTAS, QUOTA, SPACE)
+    assert kept["spec"]["hard"] == quota["spec"]["hard"] | raised["spec"]["hard"]
+
+
 async def test_a_revoked_agent_is_refused_and_learns_nothing_more(
     fresh: World, tmp_path: Path
 ) -> None:
@@ -252,6 +279,13 @@ async def test_a_revoked_agent_is_refused_and_learns_nothing_more(
         assert "revoked" in told
 
 
+async def _fill(client: Client, res: Resource, count: int) -> None:
+    for number in range(count):
+        body = {"metadata": {"name": f"more-{number}"}, "spec": {}}
+        kind = {"apiVersion": res.api_version, "kind": res.kind}
+        await client.create(res, {**kind, **body}, SPACE)
+
+
 async def _watch(client: Client, version: str, seen: list[tuple[EventKind, Any]]) -> None:
     """Note what a watch shows for as long as it lasts."""
     events = cast(Any, client.watch(CENTER_WORKS, SPACE, resource_version=version))
@@ -277,14 +311,14 @@ async def test_the_hub_writes_into_a_mailbox_with_the_rights_that_joining_gives_
     async with Client(credentials, name="hub") as hub:
         mailbox = Mailbox(hub, CENTER, "hub", lambda: None, lambda _: None)
         task = asyncio.create_task(mailbox.run())
-        await asyncio.wait_for(mailbox.synced.wait(), 15)
+        await asyncio.wait_for(mailbox.synced.wait(), PATIENCE)
         needed = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {}}
         objects = (needed, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "w"}})
         await mailbox.ensure(Bundle("uid-1", "team", "job", 1, CENTER, "there", "w", objects))
         await mailbox.remove("uid-1", 1)
         status = {"observedGeneration": 99}
         await fresh.client.patch_status(CENTER_WORKS, "uid-1", SPACE, status)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while list(mailbox.held()):
                 await mailbox.remove("uid-1", 1)
                 await asyncio.sleep(0.1)

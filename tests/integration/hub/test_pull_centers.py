@@ -19,7 +19,8 @@ from huiju.kube.resources import (
     SECRETS,
 )
 from lab import joining
-from lab.proxy import Fault, FaultProxy
+from lab.faultrules import Fault
+from lab.proxy import FaultProxy
 from tests.integration.hub.harness import World, running
 from tests.integration.hub.pulling import (
     CENTER,
@@ -30,6 +31,7 @@ from tests.integration.hub.pulling import (
     until_empty,
     until_some,
 )
+from tests.patience import PATIENCE
 
 FEDERATED = "huiju.dev/hub"
 
@@ -108,7 +110,7 @@ async def test_work_goes_on_while_the_hub_is_away(pull: World, tmp_path: Path) -
         await pull.submit("on", model=MODEL, fate={"run_for": "2s"})
         await pull.until_phase("on", "Running")
         link.partition()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await pull.runs("on") != {"1": 1}:
                 await asyncio.sleep(0.1)
         await pull.until_phase("on", "Unknown")
@@ -124,7 +126,7 @@ async def test_what_the_user_stops_is_stopped_in_the_center(pull: World, tmp_pat
         await pull.until_phase("stopped", "Running")
         await pull.edit("stopped", cancel=True)
         await pull.until_phase("stopped", "Cancelled")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await pull.pods("stopped"):
                 await asyncio.sleep(0.1)
 
@@ -193,7 +195,7 @@ async def test_the_agent_follows_what_the_hub_says_of_its_accelerators(
 async def test_a_second_agent_waits_and_takes_over(pull: World, tmp_path: Path) -> None:
     async with running(pull.hub):
         async with agent(pull, tmp_path, leader_election=True) as first:
-            await asyncio.wait_for(first.gained.wait(), 30)
+            await asyncio.wait_for(first.gained.wait(), PATIENCE)
             async with agent(pull, tmp_path, leader_election=True) as second:
                 await pull.until_center(CENTER, is_ready)
                 lease = await pull.center_clients[CENTER].get(LEASES, LEASE, joining.SYSTEM)
@@ -201,7 +203,7 @@ async def test_a_second_agent_waits_and_takes_over(pull: World, tmp_path: Path) 
                 assert not second.held()
                 assert second.agent is None
         async with agent(pull, tmp_path, leader_election=True) as next_one:
-            await asyncio.wait_for(next_one.gained.wait(), 30)
+            await asyncio.wait_for(next_one.gained.wait(), PATIENCE)
             await pull.submit("after", model=MODEL)
             await pull.until_phase("after", "Succeeded")
 

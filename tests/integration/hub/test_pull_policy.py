@@ -31,6 +31,7 @@ from tests.integration.hub.pulling import (
     empty_mailbox,
     say_policy,
 )
+from tests.patience import PATIENCE
 
 GROUP = "admissionregistration.k8s.io"
 POLICIES = Resource(GROUP, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", False)
@@ -72,7 +73,7 @@ async def test_the_agent_keeps_to_the_owners_policy_as_it_changes(
         # Both come at once: together they would hold more than the owner lends.
         for name in ("one", "two"):
             await pull.submit(name, model=MODEL, fate={"run_for": "60s"})
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 told = [await pull.status(name) for name in ("one", "two")]
                 phases = {status.get("phase") for status in told}
@@ -81,13 +82,13 @@ async def test_the_agent_keeps_to_the_owners_policy_as_it_changes(
                 await asyncio.sleep(0.1)
         assert len(await pull.all_pods()) == 1
         await say_policy(owner, joining.SYSTEM, imagePrefixes="registry.owner/")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while (await owner.get(CONFIG_MAPS, POLICY, joining.SYSTEM))["data"].get("maxUnits"):
                 await asyncio.sleep(0.1)
         await pull.submit("foreign", model=MODEL)
         await pull.until("foreign", lambda s: "does not allow image" in str(s.get("history")))
         await say_policy(owner, joining.SYSTEM, imagePrefix="a misspelled key")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while process.agent is None or "no such key" not in process.agent.trouble:
                 await asyncio.sleep(0.1)
 
@@ -190,7 +191,7 @@ async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
 
 async def _in_force(acting: Client) -> None:
     """Wait until the API server judges by the policy: it takes a moment to see a new one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await acting.create(JOBS, job("never") | NOWHERE, "default", dry_run=True)

@@ -10,6 +10,7 @@ import pytest
 from huiju.kube.resources import COMPUTE_CENTERS
 from lab import joining
 from tests.integration.hub.harness import Fields, World, running
+from tests.patience import PATIENCE
 
 
 async def refused(world: World, name: str, reason: str, **spec: object) -> str:
@@ -75,7 +76,7 @@ async def test_the_owner_says_what_the_federation_may_do(
         await world.submit("guest", model="nvidia-h100-sxm")
         uid = (await world.job("guest"))["metadata"]["uid"]
         why = ""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while why != reason:
                 await asyncio.sleep(0.1)
                 explained = hub.core.explain(uid, time.time())
@@ -139,3 +140,25 @@ async def test_a_cordoned_center_takes_nothing_new(world: World) -> None:
         assert status.get("placement") is None
         await world.client.patch(COMPUTE_CENTERS, "north", {"spec": {"cordoned": False}})
         await world.until_phase("wait", "Succeeded")
+
+
+async def test_a_job_with_automatic_failover_waits_for_a_center_that_can_guard_it(
+    world: World,
+) -> None:
+    failover = {"policy": "Reschedule"}
+    probe = {"exec": {"command": ["true"]}}
+    container = {"name": "train", "image": "i", "livenessProbe": probe}
+    async with running(world.hub):
+        message = await refused(
+            world,
+            "asked-by-exec",
+            "InvalidTemplate",
+            failover=failover,
+            template={"spec": {"containers": [container]}},
+        )
+        assert "spec.template.spec.containers[0].livenessProbe.exec" in message
+        await world.submit("guarded", failover=failover)
+        status = await world.until_reason("guarded", "GuardUnavailable")
+        assert "no sentinel" in status["message"]
+        await world.submit("plain", failover={"policy": "Ask"})
+        await world.until_phase("plain", "Succeeded")

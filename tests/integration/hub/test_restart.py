@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 
 import pytest
 
-from huiju.kube.resources import SERVICES
+from huiju.kube.resources import JOBS, SERVICES
 from lab.fates import Fate
 from tests.integration.hub.harness import Leash, World, running
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("writes", range(5))
@@ -20,7 +22,7 @@ async def test_a_job_survives_a_crash_after_any_write(
     leash = Leash(allowed=writes)
     await world.submit("job", workers=workers, per_worker=8)
     async with running(world.hub, leash):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await leash.spent.wait()
     async with running(world.hub):
         done = await world.until_phase("job", "Succeeded")
@@ -42,7 +44,7 @@ async def test_a_crash_on_the_way_to_a_second_attempt_runs_no_epoch_twice(
         retry={"maxAttempts": 2},
     )
     async with running(world.hub, leash):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await leash.spent.wait()
     async with running(world.hub):
         done = await world.until_phase("again", "Succeeded")
@@ -108,7 +110,7 @@ async def test_what_was_made_for_a_workload_that_never_came_goes_with_the_job(
     leash = Leash(allowed=4)
     await world.submit("early", workers=2)
     async with running(world.hub, leash, waiting_write_delay=60.0):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await leash.spent.wait()
     center = (await world.status("early"))["placement"]["center"]
     client = world.center_clients[center]
@@ -120,6 +122,44 @@ async def test_what_was_made_for_a_workload_that_never_came_goes_with_the_job(
         left = await client.list_all(SERVICES, labels="huiju.dev/job-name=early")
         assert left.items == []
         assert await world.workloads("early") == []
+
+
+async def services(world: World, name: str) -> list[str]:
+    found = []
+    for client in world.center_clients.values():
+        left = await client.list_all(SERVICES, labels=f"huiju.dev/job-name={name}")
+        found += [one["metadata"]["name"] for one in left.items]
+    return found
+
+
+async def test_a_workload_deleted_by_hand_leaves_nothing_that_was_made_for_it(
+    world: World,
+) -> None:
+    async with running(world.hub):
+        await world.submit("taken", workers=2, fate={"run_for": "120s"})
+        await world.until_phase("taken", "Running")
+        ((center, workload),) = await world.workloads("taken")
+        meta = workload["metadata"]
+        await world.center_clients[center].delete(JOBS, meta["name"], meta["namespace"])
+        async with asyncio.timeout(PATIENCE):
+            while (await world.status("taken")).get("epoch") != 2:
+                await asyncio.sleep(0.05)
+        await world.until_phase("taken", "Running")
+        assert len(await services(world, "taken")) == 1, "the second attempt's"
+
+
+async def test_who_deletes_a_workload_and_its_job_at_once_leaves_no_service(world: World) -> None:
+    async with running(world.hub):
+        await world.submit("both", workers=2, fate={"run_for": "120s"})
+        await world.until_phase("both", "Running")
+        ((center, workload),) = await world.workloads("both")
+        meta = workload["metadata"]
+        await world.delete("both")
+        await world.center_clients[center].delete(JOBS, meta["name"], meta["namespace"])
+        await world.until_gone()
+        async with asyncio.timeout(PATIENCE):
+            while await services(world, "both"):
+                await asyncio.sleep(0.1)
 
 
 async def test_a_mass_of_seeming_orphans_stops_the_removal_and_tells(world: World) -> None:
@@ -137,7 +177,8 @@ async def test_a_mass_of_seeming_orphans_stops_the_removal_and_tells(world: Worl
         center = await world.until_center(
             "north", lambda s: "MassOrphans" in str(s.get("conditions"))
         )
-        assert "allow-orphan-removal" in str(center["conditions"])
+        word = re.search(r"allow-orphan-removal=(\w{8})", str(center["conditions"]))
+        assert word is not None
         assert len(await world.workloads()) == 4
-        await world.annotate_center("north", "huiju.dev/allow-orphan-removal", "true")
+        await world.annotate_center("north", "huiju.dev/allow-orphan-removal", word[1])
         await world.until_gone()

@@ -21,6 +21,7 @@ from huiju.scheduling.policy import Policy
 from lab import joining
 from lab.nodes import add_nodes, remove_nodes
 from tests.integration.hub.harness import Fields, World, running
+from tests.patience import PATIENCE
 
 H100 = "nvidia-h100-sxm"
 NODE = 8 * 989
@@ -137,7 +138,7 @@ async def test_a_hub_that_starts_anew_does_not_show_a_queue_as_empty(world: Worl
     seen: set[int] = set()
     async with running(world.hub):
         await world.submit("second", model=H100, fate=LONG)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while 2 * NODE not in seen:
                 queue = await world.client.get(COMPUTE_QUEUES, "research")
                 seen.add(queue["status"]["usage"])
@@ -150,7 +151,7 @@ async def test_two_gangs_of_which_only_one_fits_never_hold_half_each(world: Worl
     seen: set[frozenset[str]] = set()
     async with running(world.hub):
         ended = 0
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while ended < 2:
                 pods = await world.center_clients["north"].list_all(PODS, labels="huiju.dev/hub")
                 alive = [p for p in pods.items if p["status"].get("phase") != "Succeeded"]

@@ -9,6 +9,7 @@ from huiju.kube.resources import CROSS_REGION_JOBS, SERVICES
 from lab.fates import Fate
 from lab.nodes import ASCEND
 from tests.integration.hub.harness import Fields, World, running
+from tests.patience import PATIENCE
 
 
 def condition(status: Fields, kind: str) -> Fields:
@@ -173,7 +174,7 @@ async def test_success_is_latched_and_a_deleted_job_leaves_nothing(world: World)
         await world.until_phase("deleted", "Running")
         await world.delete("deleted")
         await world.until_gone()
-        async with asyncio.timeout(20):  # the center's garbage collector removes the pods
+        async with asyncio.timeout(PATIENCE):  # the center's garbage collector removes the pods
             while await world.pods("deleted"):
                 await asyncio.sleep(0.2)
 
@@ -182,7 +183,7 @@ async def test_a_finished_job_goes_after_its_time(world: World) -> None:
     async with running(world.hub, tombstone_seconds=3.0):
         await world.submit("short", ttlAfterFinished="1s")
         await world.until_phase("short", "Succeeded")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while any(
                 item["metadata"]["name"] == "short"
                 for item in (await world.client.list_all(CROSS_REGION_JOBS)).items

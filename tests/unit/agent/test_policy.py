@@ -54,6 +54,7 @@ def refusal(texts: dict[str, str], given: Bundle) -> str:
         ({"priorityClasses": "low"}, bundle(priorityClassName="low"), ""),
         ({"priorityClasses": "low"}, bundle(priorityClassName="system-node-critical"), "priority"),
         ({}, bundle(hostNetwork=True), "hostNetwork"),
+        ({}, bundle(securityContext={"windowsOptions": {"hostProcess": True}}), "hostProcess"),
         ({}, bundle(hostPID=True), "hostPID"),
         ({}, bundle(nodeName="n1"), "nodeName"),
         ({}, bundle(volumes=[{"hostPath": {"path": "/"}}]), "hostPaths"),

@@ -122,6 +122,12 @@ def test_the_estimate_for_large_nodes_never_promises_too_much(group: Topology) -
     assert slots(group, 4, 136, 136 - 8, None) <= slots(group, 4, 128, 120, None)
 
 
+@pytest.mark.parametrize("topology", Topology)
+def test_more_free_cards_than_there_are_promise_nothing_more(topology: Topology) -> None:
+    """The search for the worst case took memory by what was said to be free."""
+    assert slots(topology, 4, 8, 10**12, None) == slots(topology, 4, 8, 8, None)
+
+
 @pytest.mark.parametrize("text", ["", "1" * 10, "9" * 5000, "x", "-1", "٣", "1.0"])
 def test_an_epoch_that_no_hub_wrote_is_not_ours(text: str) -> None:
     assert parse_epoch(text) is None

@@ -98,6 +98,13 @@ def test_a_namespace_is_a_label_and_a_cut_one_meets_no_other(namespace: str) -> 
     assert whole == (len(made) < 63)
 
 
+def test_nobody_finds_a_namespace_that_ends_where_anothers_secrets_are() -> None:
+    """With 32 bits of digest a few billion tries found one; whoever may name a namespace could."""
+    made = own_namespace(HUB, "team-" + "x" * 58)
+    assert re.fullmatch(r"huiju-0a1b2c3d-team-x+-[0-9a-f]{20}", made)
+    assert len(made) == 63
+
+
 def test_a_namespace_follows_the_owners_mapping() -> None:
     assert center_namespace(HUB, "team-a", {}) == "huiju-0a1b2c3d-team-a"
     assert center_namespace(HUB, "team-a", {"team-a": "guests"}) == "guests"

@@ -354,3 +354,70 @@ def test_equal_objects_give_equal_observations() -> None:
     gang = workload(workers=2)
     pods = [pod(index=0), pod(index=1, containers=[running(at=33)])]
     assert see(gang, *pods) == see(gang, *reversed(pods), now=500)
+
+
+# --- guarded ---
+
+GUARDED = {"huiju.dev/failover": "guarded"}
+OUT_OF_LEASE = exited(
+    0, reason="Completed", message="LeaseEnded: the center's lease ran out; no answer"
+)
+DONE = condition("Complete", "", "", 70)
+
+
+@pytest.mark.parametrize(
+    "guard", [OUT_OF_LEASE, exited(93, message=""), exited(137, message="LeaseEnded: gone")]
+)
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_what_a_guard_stopped_is_neither_success_nor_the_programs_fault(
+    guard: Mapping[str, Any], code: int
+) -> None:
+    """A program that heeds its TERM saves a checkpoint and ends well: it is not done."""
+    phase, end = ("Failed", FAILED) if code else ("Succeeded", DONE)
+    ended = pod(phase, containers=[exited(code)], guard=guard)
+    seen = see(workload(end, labels=GUARDED), ended)
+    assert (seen.state, seen.reason) == (State.FAILED, Reason.LEASE_ENDED)
+    assert seen.failure is Failure.INFRASTRUCTURE
+    assert "Worker 0 on node n1 was stopped by its guard" in seen.message
+
+
+def test_a_guarded_job_that_ends_by_itself_succeeds_or_fails_as_any_other() -> None:
+    quiet = exited(0, reason="Completed")
+    done = pod("Succeeded", containers=[exited(0)], guard=quiet)
+    assert see(workload(DONE, labels=GUARDED), done).state is State.SUCCEEDED
+    assert see(workload(DONE, labels=GUARDED)).state is State.SUCCEEDED
+    broken = pod("Failed", containers=[exited(1)], guard=quiet)
+    seen = see(workload(FAILED, labels=GUARDED), broken)
+    assert (seen.reason, seen.failure) == (Reason.APPLICATION_FAILED, Failure.APPLICATION)
+
+
+def test_success_of_a_guarded_job_waits_until_its_guards_have_spoken() -> None:
+    """Workload and pods are told apart in time: the pod may still be seen as it was before."""
+    seen = see(workload(DONE, labels=GUARDED), pod("Running", guard=running()))
+    assert seen.state is State.PENDING
+
+
+def test_a_gang_whose_peers_fail_first_still_ended_by_the_lease() -> None:
+    peer = pod("Failed", index=0, containers=[exited(1, at=61)], guard=exited(0))
+    stopped = pod("Failed", index=1, containers=[exited(143, at=90)], guard=OUT_OF_LEASE)
+    seen = see(workload(FAILED, workers=2, labels=GUARDED), peer, stopped)
+    assert seen.reason is Reason.LEASE_ENDED
+
+
+def test_the_workload_itself_tells_of_the_lease_when_its_pods_are_gone() -> None:
+    words = "Container huiju-guard for pod a/b failed with exit code 93 matching FailJob rule"
+    seen = see(workload(condition("Failed", "PodFailurePolicy", words, 70), labels=GUARDED))
+    assert (seen.reason, seen.failure) == (Reason.LEASE_ENDED, Failure.INFRASTRUCTURE)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_job_that_hung_is_neither_done_nor_at_fault(code: int) -> None:
+    """The workload of a job without failover says nothing of a guard; its pod does."""
+    phase, end = ("Failed", FAILED) if code else ("Succeeded", DONE)
+    hung = exited(94, message="NoProgress: nothing changed at /scratch/beat for 600 s")
+    seen = see(workload(end), pod(phase, containers=[exited(code)], guard=hung))
+    assert (seen.reason, seen.failure) == (Reason.NO_PROGRESS, Failure.INFRASTRUCTURE)
+    assert "/scratch/beat" in seen.message
+    words = "Container huiju-guard for pod a/b failed with exit code 94 matching FailJob rule"
+    later = see(workload(condition("Failed", "PodFailurePolicy", words, 70)))
+    assert later.reason is Reason.NO_PROGRESS

@@ -367,7 +367,6 @@ def test_a_template_that_cannot_be_run_is_refused_with_its_field(
             job(pod_spec(nodeSelector={"a": "1"}), placement={"nodeSelector": {"a": "2"}}),
             "spec.placement.nodeSelector: a is '2' here and '1' in the template",
         ),
-        (job(data=[{"dataset": "d", "version": "v", "mountPath": "/d"}]), "spec.data"),
     ],
 )
 def test_a_spec_that_cannot_be_run_is_refused_with_its_field(view: JobView, words: str) -> None:

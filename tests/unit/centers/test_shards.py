@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,7 +11,16 @@ from huiju.api.mailbox import CenterInventory as InventoryKind
 from huiju.centers.census import Contribution, Units
 from huiju.centers.inventory import NodeCount, Reservation
 from huiju.centers.mirror import MirroredInventory
-from huiju.centers.shards import ShardRefused, Shards, ShardSpec, counts_of, encode
+from huiju.centers.nodestate import MOST_DEVICES
+from huiju.centers.shards import (
+    MOST_GROUPS,
+    MOST_PODS,
+    ShardRefused,
+    Shards,
+    ShardSpec,
+    counts_of,
+    encode,
+)
 from huiju.scheduling.model import Accelerator, Assignment, NodeShape, UnitKind, vector
 
 GPU = "nvidia.com/gpu"
@@ -71,6 +82,41 @@ def test_the_hub_keeps_its_reservations_until_the_pods_are_there() -> None:
     mirror.set_shard("nodes", {})
     assert mirror.buckets() == ()
     assert mirror.summary()["nodes"]["total"] == 0
+
+
+def holding(pods: int) -> dict[str, Any]:
+    spec = encode({"a": node(8)})
+    spec["holders"] = [{"node": "a", "jobUid": "uid", "epoch": 1, "pods": pods}]
+    return spec
+
+
+def test_a_node_with_more_pods_than_any_has_is_refused() -> None:
+    """Each pod was told to the ledger by itself: a single number stood the hub still."""
+    for pods in (MOST_PODS + 1, 10**12, 0, -1):
+        with pytest.raises(ShardRefused):
+            read(holding(pods))
+    mirror = MirroredInventory()
+    mirror.reserve(Reservation("uid", 1, vector({GPU: 1}), (Assignment("a", 8),)))
+    mirror.set_shard("nodes", read(holding(3)))
+    assert mirror.held_units(CARD.model) == 5
+    mirror.set_shard("nodes", read(holding(MOST_PODS)))
+    assert mirror.held_units(CARD.model) == 0
+    mirror.set_shard("nodes", read(holding(1)))
+    assert mirror.held_units(CARD.model) == 7
+
+
+def test_more_groups_than_a_piece_has_are_refused() -> None:
+    spec = encode({"a": node(8)})
+    spec["groups"] = spec["groups"] * (MOST_GROUPS + 1)
+    with pytest.raises(ShardRefused):
+        read(spec)
+
+
+def test_more_cards_than_a_node_has_are_refused() -> None:
+    spec = encode({"a": node(8)})
+    spec["groups"][0]["free"][GPU] = MOST_DEVICES + 1
+    with pytest.raises(ShardRefused):
+        read(spec)
 
 
 def test_a_lie_beyond_belief_is_refused() -> None:

@@ -90,6 +90,7 @@ def workload(
     suspend: bool = False,
     annotations: Mapping[str, str] | None = None,
     limit: int | None = None,
+    labels: Mapping[str, str] | None = None,
     **status: Any,
 ) -> Workload:
     """A batch Job that was made at T0."""
@@ -100,6 +101,7 @@ def workload(
             "uid": "job-uid",
             "resourceVersion": "11",
             "creationTimestamp": stamp(0),
+            "labels": dict(labels or {}),
             "annotations": {
                 "huiju.dev/origin": f"{HUB}/team-a/train/{UID}/1",
                 **(annotations or {}),
@@ -121,8 +123,10 @@ def pod(
     conditions: list[Mapping[str, Any]] | None = None,
     reason: str = "",
     message: str = "",
+    guard: Mapping[str, Any] | None = None,
 ) -> Pod:
-    """One worker's pod; `containers` are their states, by default as the phase says."""
+    """One worker's pod; `containers` are their states, by default as the phase says, and `guard`
+    the state of its guard."""
     by_phase: dict[str, list[Mapping[str, Any]]] = {
         "Running": [running(at=10 + index)],
         "Succeeded": [exited(0)],
@@ -148,6 +152,7 @@ def pod(
             "containerStatuses": [
                 {"name": "train", "image": "pangu:910b", "state": state} for state in states
             ],
+            "initContainerStatuses": [{"name": "huiju-guard", "state": guard}] if guard else [],
         },
     }
     return msgspec.convert(body, Pod)

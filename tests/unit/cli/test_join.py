@@ -10,6 +10,7 @@ from huiju.api.center import ComputeCenter
 from huiju.centers import role
 from huiju.cli.ensure import difference
 from huiju.cli.joining import Side, Wishes, account_steps, hub_steps, kubeconfig_text, wanted_access
+from huiju.cli.probe import Deed
 from huiju.kube.credentials import Credentials
 from huiju.kube.kubeconfig import from_secret_bytes
 
@@ -99,8 +100,9 @@ def test_the_hub_takes_the_kubeconfig_and_sees_nothing_of_the_caller() -> None:
 
 def test_every_right_is_asked_for() -> None:
     deeds = wanted_access()
-    assert ("get", "", "pods", "log") in deeds
-    assert ("create", "batch", "jobs", "") in deeds
+    assert Deed("get", "", "pods", "log") in deeds
+    assert Deed("create", "batch", "jobs") in deeds
+    assert Deed("patch", "coordination.k8s.io", "leases", name="huiju-sentinel") in deeds
     assert len(deeds) == sum(len(r.verbs) * len(r.resources) for r in role.RULES)
 
 

@@ -100,3 +100,14 @@ def test_a_watch_tells_what_was_missed(capsys: pytest.CaptureFixture[str]) -> No
         ["a", "Running", "3s"],
         ["c", "Queued", "0s"],
     ]
+
+
+def test_what_a_center_says_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session = Session(argparse.Namespace())
+    session.say("ok\x1b]0;title\x07\ttab\u202e 汇聚\nnext\r")
+    session.note("\x9b2J")
+    told = capsys.readouterr()
+    assert told.out == "ok\\x1b]0;title\\x07\ttab\\x202e 汇聚\nnext\\x0d\n"
+    assert told.err == "\\x9b2J\n"

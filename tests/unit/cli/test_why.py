@@ -48,6 +48,17 @@ def test_a_waiting_job() -> None:
     ]
 
 
+def test_what_a_later_start_is_expected_to_cost() -> None:
+    terms = [{"name": "until it can start", "seconds": 3600}, {"name": "run", "seconds": 600.5}]
+    later = {"center": "guiyang", "alternative": 0, "score": 4200.5, "terms": terms}
+    told = lines(WAITING | {"centers": [], "expected": later}, 0.0)
+    assert told[5] == (
+        "Expected  guiyang, score 4200.5 s: until it can start +3600 s, run +600.5 s"
+    )
+    second = lines(WAITING | {"centers": [], "expected": later | {"alternative": 1}}, 0.0)
+    assert second[5].startswith("Expected  guiyang, alternative 2: score 4200.5 s")
+
+
 def test_the_next_job_and_a_running_one() -> None:
     assert "(next)" in "\n".join(lines(WAITING | {"ahead": 0, "position": 1}, 0.0))
     running = {

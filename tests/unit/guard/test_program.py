@@ -8,56 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from huiju.guard.countdown import boottime
 from huiju.guard.wire import WireError, get
+from tests.sentinels import Sentinel
 
 PATIENCE = 20.0
-
-
-class Sentinel:
-    """Tells of a lease, or does what else a test wants."""
-
-    def __init__(self) -> None:
-        self.center = "east"
-        self.until = 0.0
-        self.status = 200
-        sentinel = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                left = max(0.0, sentinel.until - boottime())
-                told = {"center": sentinel.center, "remainingSeconds": left, "leaseSeconds": 9999}
-                body = json.dumps(told).encode()
-                self.send_response(sentinel.status if self.path == "/lease" else 404)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def grant(self, seconds: float) -> None:
-        self.until = boottime() + seconds
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @dataclass
@@ -142,8 +104,8 @@ def test_the_gate_stays_shut_until_a_lease_is_seen(guarded: Guarded) -> None:
 
 
 def test_the_lease_runs_out_without_any_word_of_the_sentinel(guarded: Guarded) -> None:
-    guarded.sentinel.grant(1.5)
     guarded.start()
+    guarded.sentinel.grant(3.0)
     guarded.until_status("/alive/train", 200)
     guarded.sentinel.status = 500
     why = guarded.until_status("/alive/train", 503)
@@ -154,13 +116,26 @@ def test_the_lease_runs_out_without_any_word_of_the_sentinel(guarded: Guarded) -
 
 
 def test_a_lease_that_comes_back_in_time_lets_the_pod_run(guarded: Guarded) -> None:
-    guarded.sentinel.grant(1.0)
     guarded.start()
+    guarded.sentinel.grant(3.0)
     guarded.until_status("/alive/train", 200)
     guarded.until_status("/alive/train", 503)
     guarded.sentinel.grant(1000)
     guarded.until_status("/alive/train", 200)
     assert guarded.words.read_text() == "", "its end, if it comes, has another cause"
+
+
+def test_a_container_that_was_stopped_is_not_covered_up_by_another_that_lives_on(
+    guarded: Guarded,
+) -> None:
+    guarded.start()
+    guarded.sentinel.grant(3.0)
+    guarded.until_status("/alive/train", 200)
+    guarded.until_status("/alive/train", 503)
+    guarded.sentinel.grant(1000)
+    guarded.until_status("/alive/logger", 200)
+    assert guarded.words.read_text().startswith("LeaseEnded: ")
+    assert guarded.end()[0] == 93
 
 
 def test_a_sentinel_that_restarts_costs_nothing_while_the_lease_holds(guarded: Guarded) -> None:
@@ -197,13 +172,13 @@ def test_another_centers_lease_opens_nothing(guarded: Guarded) -> None:
 
 
 def test_a_stopped_guard_answers_nobody_and_knows_the_time_when_it_wakes(guarded: Guarded) -> None:
-    guarded.sentinel.grant(1.0)
     guarded.start()
+    guarded.sentinel.grant(3.0)
     guarded.until_status("/alive/train", 200)
     assert guarded.process is not None
     guarded.process.send_signal(signal.SIGSTOP)
     with pytest.raises(WireError, match="timed out"):
-        get("127.0.0.1", guarded.port, "/alive/train", 1.5)
+        get("127.0.0.1", guarded.port, "/alive/train", 3.5)
     guarded.process.send_signal(signal.SIGCONT)
     assert guarded.ask("/alive/train")[0] == 503
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from helm.generate import ROOT
+from huiju.kube.life import Life
 from huiju.scheduling.standing import Standing
 from huiju.telemetry.metrics import HubMetrics
 
@@ -45,6 +46,9 @@ class Figures:
     def units(self) -> Iterator[Units]:
         yield Units()
 
+    def lease_left(self) -> float:
+        return 290.0
+
 
 def exported() -> dict[str, set[str]]:
     """The labels of every series that a working hub exports."""
@@ -56,6 +60,7 @@ def exported() -> dict[str, set[str]]:
     metrics.observer("hub")("list", "nodes", 200, 0.01)
     metrics.queues([Standing("default", 1, 1, 1, 1, 1, 1, 1)])
     metrics.population({"default": Count()}, [Figures()])
+    metrics.credentials({"east": Life(1.0, 2.0)})
     found: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:

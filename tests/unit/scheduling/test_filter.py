@@ -47,6 +47,7 @@ def refusal(one: Center, now: float = 10.0, **more: Any) -> Refusal:
         ({}, {"centers": ("west",)}, "CenterExcluded", "west"),
         ({}, {"exclude_centers": ("east",)}, "CenterExcluded", "excludes"),
         ({}, {"avoid": (Avoid("east", "NodeLost", 70.0),)}, "CenterAvoided", "60 s"),
+        ({"unguarded": "no sentinel"}, {"guarded": True}, "GuardUnavailable", "no sentinel"),
         ({"namespaces": ("team-b", "x-*")}, {}, "SharingPolicy", "x-*"),
         ({"image_prefixes": ("hub/",)}, {"images": ("evil/x",)}, "SharingPolicy", "evil/x"),
         ({"kinds": frozenset({"Secret"})}, {"brings": ("Service",)}, "SharingPolicy", "a Service"),
@@ -141,6 +142,7 @@ def test_an_avoided_center_comes_back() -> None:
         {"kinds": frozenset[str]()},
         {"region": "elsewhere"},
         {"residency": frozenset[str]()},
+        {"unguarded": "no sentinel"},
     ],
 )
 def test_a_center_whose_rules_change_is_asked_again(rule: dict[str, Any]) -> None:
@@ -149,6 +151,7 @@ def test_a_center_whose_rules_change_is_asked_again(rule: dict[str, Any]) -> Non
         "regions": ("here",),
         "residency": "domestic",
         "images": ("i",),
+        "guarded": True,
     }
     made = core([replace(one, **rule)], [job("a", brings=("Secret",), **wishes)])
     assert not made.cycle(1.0).placed
@@ -164,3 +167,8 @@ def test_memory_is_named_when_it_is_short() -> None:
 def test_words_are_those_of_the_api() -> None:
     words = {value for name, value in vars(reasons).items() if name.isupper()}
     assert words <= {str(reason) for reason in Reason}
+
+
+def test_a_center_that_cannot_guard_takes_whoever_needs_no_guard() -> None:
+    made = core([center("east", unguarded="no sentinel")], [job("a")])
+    assert where(made.cycle(10.0).placed) == {"a": "east"}

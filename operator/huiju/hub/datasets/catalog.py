@@ -37,6 +37,7 @@ class Meta(msgspec.Struct, rename="camel", gc=False, frozen=True):
     generation: int = 0
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
+    finalizers: list[str] = []
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -195,14 +196,19 @@ class Catalog:
         body = new or old
         if body is None:
             return
-        self._replicas.pop(body.key, None)
-        if new is not None:
+        if new is None:
+            self._replicas.pop(body.key, None)
+        else:
             self.note(new)
         ref = body.spec.get("dataset") or {}
         self._changed(f"{ref.get('namespace')}/{ref.get('name')}")
 
     def note(self, body: Body) -> None:
         """Take a replica as written: who looks before the watch tells must not miss it."""
+        known = self._replicas.get(body.key)
+        if known is not None and known.uid == body.metadata.uid and _older(body, known.body):
+            return
+        self._replicas.pop(body.key, None)
         try:
             spec = DatasetReplicaSpec.model_validate(body.spec)
         except ValidationError as error:
@@ -287,6 +293,12 @@ def _unknown(name: str) -> Refused:
         f"there is no data set {name} that this namespace may use; `kubectl huiju datasets` lists"
         " what can be asked for, and `kubectl huiju dataset grant` asks",
     )
+
+
+def _older(one: Body, other: Body) -> bool:
+    """Resource versions are comparable numbers within one kind since Kubernetes 1.35."""
+    mine, theirs = one.metadata.resource_version, other.metadata.resource_version
+    return mine.isdecimal() and theirs.isdecimal() and int(mine) < int(theirs)
 
 
 def _plain(body: Body) -> Fields:

@@ -13,8 +13,12 @@ from typing import Any
 
 from huiju.api.reasons import Reason
 from huiju.data.access import Share, Standing, judge_grant
+from huiju.data.moves import Plan
 from huiju.hub.datasets.catalog import Catalog, KnownGrant, KnownShare
-from huiju.hub.datasets.statuses import grant_status, share_status
+from huiju.hub.datasets.copier import Copier
+from huiju.hub.datasets.holders import answers, holders_of
+from huiju.hub.datasets.statuses import grant_status, share_status, shortfall_fields
+from huiju.hub.datasets.waker import Waker
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
 from huiju.hub.status import merge_patch
@@ -27,12 +31,20 @@ Fields = dict[str, Any]
 
 
 class Keeper:
-    """Keeps grants and shares as they should be shown."""
+    """Keeps grants and shares as they should be shown, and copies as they should be."""
 
     def __init__(
-        self, client: Client, catalog: Catalog, sites: Sites, settings: HubSettings
+        self,
+        client: Client,
+        catalog: Catalog,
+        sites: Sites,
+        copier: Copier,
+        waker: Waker,
+        settings: HubSettings,
     ) -> None:
         self._client = client
+        self._copier = copier
+        self._waker = waker
         self._catalog = catalog
         self._sites = sites
         self._settings = settings
@@ -67,16 +79,19 @@ class Keeper:
                 known.body.status,
                 grant_status(known, standing, now),
             )
+        self._waker.centers_seen(holders_of(self._sites, now), now)
+        due = self._copier.look(now)
+        await self._copier.carry_out(due, now)
         for each in self._catalog.shares():
-            await self._show_share(each, now)
+            await self._show_share(each, due, now)
 
-    async def _show_share(self, known: KnownShare, now: float) -> None:
+    async def _show_share(self, known: KnownShare, due: Plan, now: float) -> None:
         share = known.share
         status = share_status(
             known,
             self._catalog.replicas_of(share),
             list(self._standings(share, now)),
-            [],
+            [shortfall_fields(short) for short in due.shortfalls.get(share.uid, ())],
             self._served(share),
             now,
         )
@@ -100,7 +115,7 @@ class Keeper:
         site = self._sites.get(center)
         if site is None:
             return False, Reason.PEER_UNREACHABLE, f"There is no ComputeCenter {center}."
-        if site.lost or site.standing.reachable is not True:
+        if not answers(site):
             message = f"Center {center} does not answer: verified copies stay, none is made."
             return False, Reason.PEER_UNREACHABLE, message
         return True, Reason.SERVED, f"Center {center} answers."

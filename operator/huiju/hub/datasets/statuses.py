@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from huiju.api.reasons import Reason
 from huiju.data.access import Grant, Standing
+from huiju.data.copies import Shortfall
 from huiju.hub.clock import stamp
 from huiju.hub.datasets.catalog import KnownGrant, KnownShare, Replica
 
@@ -106,6 +107,17 @@ def share_status(
     if spec.versions:
         fields["latest"] = spec.versions[-1].name
     return fields
+
+
+def shortfall_fields(short: Shortfall) -> Fields:
+    """A copy rule that is not met, as the API has it."""
+    return {
+        "rule": short.rule,
+        "have": short.have,
+        "want": short.want,
+        "reason": str(short.reason),
+        "message": short.message[:_LONGEST],
+    }
 
 
 def _requests(standings: list[tuple[KnownGrant, Standing]]) -> list[Fields]:

@@ -1,0 +1,1 @@
+"""The puller: one transfer of one version into a center's store."""

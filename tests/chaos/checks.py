@@ -1,0 +1,133 @@
+"""What must hold after a storm, once it is calm.
+
+Decides what is a violation; each is one sentence. Invariant: nothing is judged by what Huiju says
+of itself alone: the objects in the clusters and the record of pods are held against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from huiju.kube.resources import (
+    CONFIG_MAPS,
+    CROSS_REGION_JOBS,
+    EVENTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
+from tests.chaos.federation import NAMESPACE, Federation
+from tests.chaos.load import ENDS, WORD, Order
+from tests.chaos.plan import CENTERS
+from tests.chaos.users import stubbornly
+
+_OURS: Final[tuple[Resource, ...]] = (JOBS, SERVICES, CONFIG_MAPS, SECRETS)
+_HUB: Final = "huiju.dev/hub"
+Fields = dict[str, Any]
+
+
+async def settle(made: Federation, orders: Iterable[Order], seconds: float) -> list[str]:
+    """Wait until every job has its right end; tell of those that have not."""
+    wanted = {order.name: ENDS[order.course] for order in orders}
+    wrong: list[str] = []
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        found = await stubbornly(lambda: made.user.list_all(CROSS_REGION_JOBS, NAMESPACE))
+        jobs = {job["metadata"]["name"]: job for job in found.items}
+        wrong = [told for name, ends in wanted.items() if (told := _wrong(name, ends, jobs))]
+        if not wrong:
+            return []
+        await asyncio.sleep(0.5)
+    return wrong
+
+
+def _wrong(name: str, ends: frozenset[str], jobs: Mapping[str, Fields]) -> str:
+    job = jobs.get(name)
+    if job is None:
+        return "" if not ends else f"job {name} is gone; it must end {_either(ends)}"
+    status = job.get("status") or {}
+    if not ends:
+        return f"job {name} was deleted and is still there, {_short(status)}"
+    if status.get("phase") in ends:
+        return ""
+    return f"job {name} must end {_either(ends)}, is {_short(status)}"
+
+
+def _either(ends: frozenset[str]) -> str:
+    return " or ".join(sorted(ends))
+
+
+def _short(status: Mapping[str, Any]) -> str:
+    known = {key: status.get(key) for key in ("phase", "reason", "message", "epoch", "placement")}
+    return json.dumps({key: value for key, value in known.items() if value})
+
+
+async def truthful(made: Federation) -> list[str]:
+    """Every job that says where it ended did so there: its workload or a later one is known."""
+    wrong = []
+    for job in (await made.user.list_all(CROSS_REGION_JOBS, NAMESPACE)).items:
+        status = job.get("status") or {}
+        if status.get("phase") != "Succeeded":
+            continue
+        place = status.get("placement") or {}
+        uid, epoch = job["metadata"]["uid"], place.get("epoch")
+        client = made.clients[place["center"]]
+        label = f"huiju.dev/job-uid={uid},huiju.dev/epoch={epoch}"
+        workloads = (await client.list_all(JOBS, labels=label)).items
+        if not all(one.get("status", {}).get("succeeded") for one in workloads):
+            wrong.append(f"job {job['metadata']['name']} Succeeded, its workload did not")
+    return wrong
+
+
+async def secrets_kept(made: Federation) -> list[str]:
+    """The word of the carried Secret is in Secrets alone: no object, event or log has it."""
+    wrong = []
+    for name, client in made.clients.items():
+        for kind in (CROSS_REGION_JOBS, JOBS, PODS, CONFIG_MAPS, EVENTS):
+            if name != "hub" and kind is CROSS_REGION_JOBS:
+                continue
+            page = await client.list_all(kind)
+            if WORD in json.dumps(page.items):
+                wrong.append(f"a {kind.kind} of {name} holds a Secret's word")
+    logs = [log for log in made.folder.glob("*.log") if WORD in log.read_text(errors="replace")]
+    return wrong + [f"{log.name} holds a Secret's word" for log in logs]
+
+
+async def nothing_left(made: Federation, seconds: float) -> list[str]:
+    """Once all jobs are deleted, nothing that was made for them stays anywhere."""
+    await stubbornly(lambda: made.user.raw("DELETE", CROSS_REGION_JOBS.path(NAMESPACE)))
+    left: list[str] = []
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        left = [one for center in CENTERS for one in await _left(made, center)]
+        jobs = (await made.user.list_all(CROSS_REGION_JOBS, NAMESPACE)).items
+        left += [f"job {job['metadata']['name']} stays on the hub" for job in jobs]
+        if not left:
+            return []
+        await asyncio.sleep(0.5)
+    return left
+
+
+async def _left(made: Federation, center: str) -> list[str]:
+    client = made.clients[center]
+    return [
+        f"{kind.kind} {one['metadata']['name']} is left in {center}"
+        for kind in _OURS
+        for one in (await client.list_all(kind, labels=_HUB)).items
+    ]
+
+
+def crashes(logs: Iterable[Path]) -> list[str]:
+    """Programs told of no bug of their own."""
+    return [
+        f"{log.name}: {line}"
+        for log in logs
+        for line in log.read_text(errors="replace").splitlines()
+        if " ERROR   huiju." in line or "Unclosed" in line or "never retrieved" in line
+    ][:10]

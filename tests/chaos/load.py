@@ -1,0 +1,124 @@
+"""The jobs of a storm: what users submit and do, and how each job must end.
+
+Decides the mix; `users.py` plays it. Invariant: the end of a job follows from its order alone,
+whatever goes wrong around it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from huiju.kube.resources import CROSS_REGION_JOBS
+from lab.fates import Fate, pod_annotations
+
+QUEUES: Final = ("research", "product")
+WORD: Final = "correct-horse-battery"
+"""Stands in every Secret that travels with a job; nothing but Secrets may ever hold it."""
+SECRET: Final = "licence"
+CONFIG: Final = "settings"
+
+
+class Course(StrEnum):
+    """What a user does with a job."""
+
+    RUN = "run"
+    FAIL = "fail"
+    """Its program fails, each time."""
+    RETRY = "retry"
+    """Its program fails the first time."""
+    CANCEL = "cancel"
+    DELETE = "delete"
+    PAUSE = "pause"
+    """Suspended and resumed."""
+    MOVE = "move"
+
+
+ENDS: Final[dict[Course, frozenset[str]]] = {
+    Course.RUN: frozenset({"Succeeded"}),
+    Course.FAIL: frozenset({"Failed"}),
+    # A program whose first attempt was cut short fails in none of the later ones.
+    Course.RETRY: frozenset({"Succeeded"}),
+    Course.CANCEL: frozenset({"Cancelled", "Succeeded"}),
+    Course.DELETE: frozenset(),
+    Course.PAUSE: frozenset({"Succeeded"}),
+    Course.MOVE: frozenset({"Succeeded"}),
+}
+"""The phases that a job may have in the end; none: it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job and what is done with it."""
+
+    at: float
+    name: str
+    course: Course
+    queue: str
+    workers: int
+    cards: int
+    run_for: float
+    carries: bool
+    """A Secret and a ConfigMap travel with it."""
+    act_after: float
+    """Seconds from its creation to what its user does."""
+
+
+def orders(seed: int, seconds: float, rate: float) -> list[Order]:
+    """Jobs over so many seconds, `rate` of them a second."""
+    chance = random.Random(seed ^ 0x5EED)
+    found: list[Order] = []
+    at = 0.0
+    while at < seconds:
+        found.append(_order(chance, at, len(found)))
+        at += chance.expovariate(rate)
+    return found
+
+
+def _order(chance: random.Random, at: float, number: int) -> Order:
+    courses = [Course.RUN] * 6 + list(Course)
+    course = chance.choice(courses)
+    gang = chance.random() < 0.3
+    return Order(
+        at=round(at, 3),
+        name=f"j{number:03}-{course}",
+        course=course,
+        queue=chance.choice(QUEUES),
+        workers=2 if gang else 1,
+        cards=8 if gang else chance.choice((1, 2, 4, 8)),
+        run_for=round(chance.uniform(0.5, 5.0), 2),
+        carries=chance.random() < 0.4,
+        act_after=round(chance.uniform(0.0, 4.0), 2),
+    )
+
+
+def body(order: Order, namespace: str) -> dict[str, Any]:
+    """The job as its user submits it."""
+    notes = pod_annotations(run_for=f"{order.run_for}s")
+    if order.course is Course.FAIL:
+        notes = pod_annotations(fate=Fate.FAIL, exit_code=3, after="0.3s")
+    if order.course is Course.RETRY:
+        notes |= pod_annotations(fate=Fate.FAIL, exit_code=3, after="0.3s", epoch=1)
+    container: dict[str, Any] = {"name": "train", "image": "registry.invalid/train:1"}
+    spec: dict[str, Any] = {
+        "queue": order.queue,
+        "workers": order.workers,
+        "accelerators": [{"model": "ascend-910b3", "perWorker": order.cards}],
+        "retry": {"maxAttempts": 2 if order.course is Course.RETRY else 1},
+        "schedulingDeadline": "10m",
+    }
+    if order.carries:
+        container["envFrom"] = [
+            {"secretRef": {"name": SECRET}},
+            {"configMapRef": {"name": CONFIG}},
+        ]
+        spec["carry"] = {"secrets": [SECRET], "configMaps": [CONFIG]}
+    return {
+        "apiVersion": CROSS_REGION_JOBS.api_version,
+        "kind": CROSS_REGION_JOBS.kind,
+        "metadata": {"name": order.name, "namespace": namespace},
+        "spec": spec
+        | {"template": {"metadata": {"annotations": notes}, "spec": {"containers": [container]}}},
+    }

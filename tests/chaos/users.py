@@ -1,0 +1,77 @@
+"""The users of a storm: they submit, cancel, pause, move and delete, and try again when refused.
+
+Decides nothing but patience. Invariant: what a user did was done once the hub's API server said so;
+an order that could not be carried out is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from huiju.kube.client import Client
+from huiju.kube.errors import AlreadyExists, KubeError, NotFound
+from huiju.kube.resources import CROSS_REGION_JOBS
+from tests.chaos.federation import NAMESPACE
+from tests.chaos.load import Course, Order, body
+
+_PAUSE: Final = 0.5
+_PATIENCE: Final = 90.0
+T = TypeVar("T")
+
+
+async def play(orders: list[Order], client: Client, started: float) -> dict[str, str]:
+    """Carry out all orders from the loop's time `started` on; returns the jobs' UIDs by name."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_play(order, client, started)) for order in orders]
+    return dict(task.result() for task in tasks)
+
+
+async def _play(order: Order, client: Client, started: float) -> tuple[str, str]:
+    await asyncio.sleep(max(0.0, started + order.at - asyncio.get_running_loop().time()))
+    uid = await stubbornly(lambda: _submit(order, client))
+    await asyncio.sleep(order.act_after)
+    await stubbornly(lambda: _act(order, client))
+    return order.name, uid
+
+
+async def _submit(order: Order, client: Client) -> str:
+    with suppress(AlreadyExists):
+        await client.create(CROSS_REGION_JOBS, body(order, NAMESPACE), NAMESPACE)
+    made = await client.get(CROSS_REGION_JOBS, order.name, NAMESPACE)
+    return str(made["metadata"]["uid"])
+
+
+async def _act(order: Order, client: Client) -> None:
+    async def change(**spec: Any) -> None:
+        await client.patch(CROSS_REGION_JOBS, order.name, {"spec": spec}, NAMESPACE)
+
+    match order.course:
+        case Course.RUN | Course.FAIL | Course.RETRY:
+            return
+        case Course.CANCEL:
+            await change(cancel=True)
+        case Course.DELETE:
+            with suppress(NotFound):
+                await client.delete(CROSS_REGION_JOBS, order.name, NAMESPACE)
+        case Course.PAUSE:
+            await change(suspend=True)
+            await asyncio.sleep(2.0)
+            await stubbornly(lambda: change(suspend=False))
+        case Course.MOVE:
+            job = await client.get(CROSS_REGION_JOBS, order.name, NAMESPACE)
+            epoch = (job.get("status", {}).get("placement") or {}).get("epoch")
+            if epoch is not None:
+                await change(moveFromEpoch=epoch)
+
+
+async def stubbornly(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it again and again until the API server takes it."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            try:
+                return await work()
+            except (KubeError, TimeoutError):
+                await asyncio.sleep(_PAUSE)

@@ -1,0 +1,203 @@
+"""Data sets on their way between real control planes: bucket, agents, pullers, and a job."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from huiju.data.manifest import MEBIBYTE
+from huiju.kube.client import Client
+from huiju.kube.resources import CENTER_COPIES, CENTER_SERVINGS, JOBS, SECRETS, Resource
+from lab import joining
+from lab.fates import PULLER
+from tests.integration.data.pulls import tree
+from tests.integration.hub.harness import Fields, World, running
+from tests.integration.hub.moving import OWNER, Moving, moving, phase_of, reason_of
+from tests.integration.hub.pulling import CENTER as CONSUMER
+from tests.integration.hub.pulling import MODEL, until_empty
+
+pytestmark = [pytest.mark.lab, pytest.mark.federation]
+SIZES = {"train/a.bin": 3_500_000, "train/b.txt": 70_000, "README.md": 12, "empty": 0}
+
+
+def done_of(replica: Fields) -> int:
+    """Bytes that are there."""
+    return int((replica.get("status") or {}).get("bytesDone") or 0)
+
+
+async def until_nothing_is_left(data: Moving) -> None:
+    """Nothing of any transfer lies in the mailboxes or in the consumer's center."""
+    from huiju.centers.mailbox import mailbox_of
+
+    hub, consumer = data.world.client, data.world.center_clients[CONSUMER]
+    await until_empty(hub, CENTER_COPIES, mailbox_of(CONSUMER))
+    await until_empty(hub, CENTER_SERVINGS, mailbox_of(OWNER))
+    for res in (JOBS, SECRETS):
+        await until_empty(consumer, res, joining.SYSTEM, PULLER)
+
+
+async def test_from_bucket_to_running_job(world: World, tmp_path: Path) -> None:
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub):
+        await data.share()
+        assert "v1" in await data.publish("v1")
+        await data.grant()
+        placement = {"centers": [CONSUMER]}
+        await world.submit("train", data=data.wanted(), placement=placement, model=MODEL)
+        await world.until_phase("train", "Staging")
+        replica = await data.until_phase("Verified")
+        assert data.copied(replica) == tree(data.data)
+        status = replica["status"]
+        assert status["verifiedDigest"] == replica["spec"]["manifestDigest"]
+        assert (status["epoch"], status["source"]) == (1, OWNER)
+        assert status["bytesDone"] == status["bytesTotal"] == sum(SIZES.values())
+        assert status["filesDone"] == len(SIZES)
+        await world.until_phase("train", "Succeeded")
+        await until_nothing_is_left(data)
+
+
+async def test_a_killed_puller_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
+    async with moving(world, tmp_path, {"big.bin": 30 * MEBIBYTE}) as data, running(world.hub):
+        await data.share()
+        await data.publish("v1")
+        data.relay.rate = 3 * MEBIBYTE
+        await data.replicate()
+        before = await data.until(lambda r: done_of(r) >= 12 * MEBIBYTE)
+        assert before["status"]["rate"] > 0
+        assert before["status"]["eta"]
+        assert data.pullers.kill() == 1
+        data.relay.rate = 0
+        replica = await data.until_phase("Verified")
+        assert data.copied(replica) == tree(data.data)
+        # One transfer, one epoch, a second pod; what was sent again is a part a stream at most.
+        assert replica["status"]["epoch"] == 1
+        assert len(data.pullers.played) == 2
+        (done,) = data.pullers.said("done")
+        assert done["fetched"] <= (30 - 12 + 4) * MEBIBYTE
+
+
+async def test_revoked_while_it_is_copied_no_link_is_signed_any_more(
+    world: World, tmp_path: Path
+) -> None:
+    async with moving(world, tmp_path, {"big.bin": 20 * MEBIBYTE}) as data, running(world.hub):
+        await data.share()
+        await data.publish("v1")
+        await data.grant()
+        data.relay.rate = MEBIBYTE
+        placement = {"centers": [CONSUMER]}
+        await world.submit("train", data=data.wanted(), placement=placement, model=MODEL)
+        await data.until(lambda r: done_of(r) >= 2 * MEBIBYTE)
+        await data.decide("Revoked")
+        data.pullers.kill()  # the next one has no links, and asks
+        replica = await data.until(lambda r: not r or reason_of(r) == "GrantRevoked")
+        assert not replica or not data.place(replica).exists()
+        status = await world.until_reason("train", "GrantRevoked")
+        assert "placement" not in status
+        # Nobody needs what was begun: it goes, bytes and all.
+        await data.until(lambda r: not r)
+        assert not list((data.root / "store").rglob("big.bin"))
+
+
+async def test_a_copy_is_checked_mended_and_removed_by_command(
+    world: World, tmp_path: Path
+) -> None:
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub):
+        await data.share()
+        await data.publish("v1")
+        await data.replicate()
+        replica = await data.until_phase("Verified")
+        file = data.place(replica) / "train" / "a.bin"
+        content = bytearray(file.read_bytes())
+        content[1_500_000] ^= 1
+        file.chmod(0o644)
+        file.write_bytes(content)
+        await data.say("dataset", "verify", "corpus")
+        replica = await data.until(
+            lambda r: phase_of(r) == "Verified" and r["status"].get("checked") == 1
+        )
+        assert data.copied(replica) == tree(data.data)
+        (mended,) = data.pullers.said("done")[1:]
+        assert mended["fetched"] <= 2 * MEBIBYTE  # the one part that was wrong, and the manifest
+        await data.say("dataset", "verify", "corpus")
+        await data.until(lambda r: phase_of(r) == "Verified" and r["status"]["checked"] == 2)
+        assert len(data.pullers.said("done")) == 2
+        await data.say("dataset", "rm", "corpus", "--center", CONSUMER)
+        await data.until(lambda r: not r)
+        assert not list((data.root / "store" / "huiju-data").rglob("*.bin"))
+        await until_nothing_is_left(data)
+
+
+async def test_no_link_no_copy(world: World, tmp_path: Path) -> None:
+    async with moving(world, tmp_path, {"big.bin": 20 * MEBIBYTE}) as data, running(world.hub):
+        await data.share()
+        await data.publish("v1")
+        await world.edit_center(OWNER, links=[])
+        await data.replicate()
+        await data.until_reason("NoRoute")
+        assert not data.pullers.played
+        data.relay.rate = MEBIBYTE
+        await world.edit_center(OWNER, links=[{"to": CONSUMER, "bandwidth": "10G"}])
+        await data.until(lambda r: done_of(r) >= MEBIBYTE)
+        await world.edit_center(OWNER, links=[])
+        replica = await data.until_reason("NoRoute")
+        assert phase_of(replica) == "Failed"
+        await until_nothing_is_left(data)
+
+
+async def test_nothing_secret_is_anywhere_but_with_the_owner(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub) as hub:
+        await data.share()
+        await data.publish("v1")
+        seen: list[str] = []
+        looking = asyncio.create_task(look(world.client, seen))
+        await data.replicate()
+        await data.until_phase("Verified")
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        found = [*seen, await dump(world.client), await dump(world.center_clients[CONSUMER])]
+        found += [record.getMessage() + str(record.__dict__) for record in caplog.records]
+        found += [one.log.read_text() for one in data.pullers.played.values()]
+        found += [" ".join(one.arguments) for one in data.pullers.played.values()]
+        found += [hub.metrics.exposition().decode()]
+        everything = "\n".join(found)
+        for word in (data.store.key.secret, data.store.key.access):
+            assert word not in everything
+            assert base64.b64encode(word.encode()).decode() not in everything
+        assert "X-Amz-Signature" not in everything
+        assert "X-Amz-Credential" not in everything
+        # The search sees what is there: sealed links passed through the hub.
+        assert '"sealed"' in everything
+
+
+async def look(hub: Client, seen: list[str]) -> None:
+    """Note what lies in the mailboxes, again and again."""
+    while True:
+        for res in (CENTER_COPIES, CENTER_SERVINGS):
+            seen += [json.dumps(item) for item in (await hub.list_all(res)).items]
+        await asyncio.sleep(0.1)
+
+
+async def dump(client: Client) -> str:
+    """Every object of a cluster, Secrets and events among them."""
+    found = []
+    groups = [("", "/api/v1")]
+    answer = json.loads(await client.raw("GET", "/apis"))
+    groups += [
+        (group["name"], f"/apis/{group['preferredVersion']['groupVersion']}")
+        for group in answer["groups"]
+    ]
+    for name, path in groups:
+        for each in json.loads(await client.raw("GET", path))["resources"]:
+            if "/" in each["name"] or "list" not in each["verbs"]:
+                continue
+            version = path.rpartition("/")[2]
+            res = Resource(name, version, each["name"], each["kind"], each["namespaced"])
+            found.append((await client.raw("GET", res.path())).decode())
+    return "\n".join(found)
