@@ -94,7 +94,7 @@ async def test_guarded_pods_pass_the_strictest_pod_security(
     assert (fetch["name"], last["name"]) == ("fetch", "huiju-prepare")
     (main,) = made["spec"]["containers"]
     assert main["livenessProbe"]["httpGet"]["port"] == 29490
-    loose = guarded(strict, securityContext={"privileged": True}).objects[-1]
+    loose = guarded(strict, securityContext={"allowPrivilegeEscalation": True}).objects[-1]
     with pytest.raises(Forbidden, match="restricted"):
         await client.create(PODS, pod_of(loose), strict, dry_run=True)
 

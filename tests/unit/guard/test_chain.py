@@ -116,17 +116,18 @@ def test_headers_cannot_smuggle_a_second_request(application: int) -> None:
 
 
 def test_asking_begins_with_the_first_question(application: int) -> None:
-    asked = threading.Event()
+    asked, go = threading.Event(), threading.Event()
     first: list[float] = []
 
     def wait(seconds: float) -> bool:
         first.append(seconds)
         asked.set()
-        return len(first) > 1
+        return not go.wait(10) or len(first) > 1
 
     probe = {"httpGet": {"port": application}, "failureThreshold": 1, "initialDelaySeconds": 3}
     chain = Chain({"liveness": probe}, "127.0.0.1", wait)
     assert not asked.wait(0.05)
-    assert chain.trouble() == ""
+    assert chain.trouble() == "", "nothing has been asked of the application yet"
     assert asked.wait(10)
     assert first[0] == 3.0
+    go.set()
