@@ -34,7 +34,7 @@ def hub_settings(port: int) -> HubSettings:
     """Waiting in seconds instead of minutes; what decides about safety is as it is by default."""
     return HubSettings(
         health_port=port,
-        lease=LeaseSettings(duration=5.0, renew=1.0, retry=0.5),
+        lease=LeaseSettings(duration=5, renew=3.0, retry=0.5),
         waiting_write_delay=0.5,
         waiting_write_interval=2.0,
         center_status_interval=0.5,

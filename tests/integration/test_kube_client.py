@@ -25,6 +25,7 @@ from huiju.kube.errors import (
     Unauthorized,
     Untrusted,
 )
+from huiju.kube.leading import LeaderClient, NotLeading
 from huiju.kube.resources import (
     CONFIG_MAPS,
     CROSS_REGION_JOBS,
@@ -88,6 +89,27 @@ async def test_verbs(bare_cluster: Cluster, namespace_in: NamespaceIn) -> None:
         await client.delete(CONFIG_MAPS, "a", space)
         with pytest.raises(NotFound):
             await client.delete(CONFIG_MAPS, "a", space)
+
+
+@pytest.mark.parametrize("verb", ["create", "delete"])
+async def test_a_write_that_waited_for_its_turn_while_the_lease_ran_out_is_not_sent(
+    bare_cluster: Cluster, bare_proxy: FaultProxy, namespace_in: NamespaceIn, verb: str
+) -> None:
+    """It was looked at when it was asked for, and went out after the server's 429 all the same."""
+    space = await namespace_in(bare_cluster)
+    busy = bare_proxy.add(Fault.ANSWER, verb, code=429, retry_after=0, count=1)
+    credentials = bare_cluster.credentials(bare_proxy.server)
+    async with LeaderClient(credentials, name="leader", held=lambda: not busy.hits) as client:
+        late = (
+            client.create(CONFIG_MAPS, config_map("late"), space)
+            if verb == "create"
+            else client.delete(CONFIG_MAPS, "late", space)
+        )
+        with pytest.raises(NotLeading):
+            await late
+        assert busy.hits == 1
+        assert bare_proxy.seen[verb, "configmaps"] == 1
+        await client.create(CONFIG_MAPS, config_map("tried"), space, dry_run=True)
 
 
 async def test_delete_only_the_one_that_was_meant(

@@ -33,9 +33,8 @@ class Candidate:
                 namespace=space,
                 identity=name,
                 duration=DURATION,
-                renew=0.5,
+                renew=1.8,
                 retry=0.2,
-                deadline=1.0,
             ),
             on_gained=lambda: self.told.append(("gained", time.monotonic())),
             on_lost=lambda: self.told.append(("lost", time.monotonic())),
@@ -131,6 +130,21 @@ async def test_lost_answers_and_refusals_do_not_end_a_term(
         renewals = bare_proxy.passed["patch", "leases"]
         await until(lambda: bare_proxy.passed["patch", "leases"] > renewals + 1)
         assert first.elector.held()
+        assert first.words == ["gained"]
+
+
+async def test_a_renewal_that_is_never_answered_leaves_time_for_another(
+    bare_cluster: Cluster, bare_proxy: FaultProxy, namespace_in: NamespaceIn
+) -> None:
+    space = await namespace_in(bare_cluster)
+    first = Candidate(bare_cluster, space, "one", bare_proxy.server)
+    async with running(first):
+        await until(lambda: first.elector.held())
+        for _ in range(3):
+            silent = bare_proxy.add(Fault.HANG, "patch", count=1)
+            await until(lambda silent=silent: silent.hits == 1)  # type: ignore[misc]
+            renewals = bare_proxy.passed["patch", "leases"]
+            await until(lambda seen=renewals: bare_proxy.passed["patch", "leases"] > seen)  # type: ignore[misc]
         assert first.words == ["gained"]
 
 

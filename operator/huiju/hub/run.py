@@ -52,7 +52,7 @@ class Leadership:
                 name=lease.name,
                 namespace=lease.namespace,
                 identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
-                duration=int(lease.duration),
+                duration=lease.duration,
                 renew=lease.renew,
                 retry=lease.retry,
             ),

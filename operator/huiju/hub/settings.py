@@ -16,12 +16,12 @@ class LeaseSettings:
 
     name: str = "huiju-hub"
     namespace: str = "huiju-system"
-    duration: float = 15.0
+    duration: int = 8
     """Seconds that a leader may stay silent before another takes over."""
-    renew: float = 3.0
-    """Seconds between two renewals."""
+    renew: float = 5.0
+    """Seconds without an acknowledged renewal after which a leader acts no more."""
     retry: float = 1.0
-    """Seconds between two tries."""
+    """Seconds between two renewals, and between two tries to take over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ nothing is overwritten, adopted or deleted by name alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -212,8 +212,9 @@ class Client(Reader):
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         self.writes["delete", res.plural] += 1
+        path, body = res.path(namespace, name), _encode(options)
         await self._transport.send(
-            Call("DELETE", res.path(namespace, name), "delete", res.plural, _encode(options))
+            Call("DELETE", path, "delete", res.plural, body, permit=self._permit(res))
         )
 
     async def _write(
@@ -234,10 +235,15 @@ class Client(Reader):
         else:
             self.writes[verb, res.plural] += 1
         body = obj if isinstance(obj, bytes) else _encode(obj)
+        permit = None if dry_run else self._permit(res)
         answer = await self._transport.send(
-            Call(method, path, verb, res.plural, body, content_type)
+            Call(method, path, verb, res.plural, body, content_type, permit=permit)
         )
         return self._decode(answer, type)
+
+    def _permit(self, _res: Resource) -> Callable[[], None] | None:
+        """What a write of this kind is asked for just before it is sent; see `Call.permit`."""
+        return None
 
 
 def preconditions(*, uid: str | None = None, resource_version: str | None = None) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """A client that writes only while this process leads.
 
 Decides nothing; invariant: no write leaves this process after its Lease has run out by its own
-boot-time clock, so one that slept through its Lease cannot overtake its successor.
+boot-time clock, so one that slept through its Lease cannot overtake its successor. The Lease is
+looked at when a write is sent, not when it begins to wait for a connection or for its turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from huiju.kube.client import Client
 from huiju.kube.errors import Transient
@@ -20,7 +20,7 @@ class NotLeading(Transient):
 
 
 class LeaderClient(Client):
-    """A Client whose writes need the Lease."""
+    """A Client whose writes need the Lease, dry runs apart."""
 
     def __init__(
         self,
@@ -33,16 +33,9 @@ class LeaderClient(Client):
         super().__init__(credentials, name=name, observer=observer)
         self._held = held
 
+    def _permit(self, _res: Resource) -> Callable[[], None] | None:
+        return self._check
+
     def _check(self) -> None:
         if not self._held():
             raise NotLeading("this process does not hold its Lease")
-
-    async def _write(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs.get("dry_run"):
-            self._check()
-        return await super()._write(*args, **kwargs)
-
-    async def delete(self, res: Resource, name: str, *args: Any, **kwargs: Any) -> None:
-        """See `Client.delete`; raises NotLeading without the Lease."""
-        self._check()
-        await super().delete(res, name, *args, **kwargs)

@@ -1,7 +1,8 @@
 """Who leads, by a Lease: candidates in a thread of their own, so that nothing delays a renewal.
 
 Decides only whether we lead. Invariant: `held` is true only while no other candidate can have
-taken the Lease: from the moment of *sending* the last acknowledged renewal, for its duration.
+taken the Lease: from the moment of *sending* the last acknowledged renewal, for `renew` seconds,
+which end before the Lease does.
 """
 
 from __future__ import annotations
@@ -38,16 +39,23 @@ class ElectionSettings:
     """Unlike that of any other process, also of an earlier life of this one."""
     duration: int = 15
     """Another candidate takes over when nothing has been renewed for so long."""
-    renew: float = 3.0
-    """Pause between two renewals."""
-    retry: float = 1.0
-    """Pause after a failed try, and between two looks at another's Lease."""
-    deadline: float = 5.0
-    """A single call gives up after so long."""
+    renew: float = 10.0
+    """A leader whose last acknowledged renewal is so old leads no more. What it has sent by then
+    has until the end of the duration to arrive or to fail."""
+    retry: float = 2.0
+    """Pause between two renewals, and between two looks at another's Lease."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.retry <= self.renew < self.duration * (1 - _DRIFT):
-            raise ValueError("a Lease needs retry <= renew < duration")
+        # A call may take a third of `renew`: one that is never answered leaves time for another.
+        if not 0 < self.retry <= self.renew / 3:
+            raise ValueError("a Lease needs 0 < retry <= renew / 3, so that one try may be lost")
+        if not self.renew < self.duration * (1 - _DRIFT):
+            raise ValueError("a Lease needs renew < duration, so that a leader stops in time")
+
+    @property
+    def deadline(self) -> float:
+        """A single call gives up after so long."""
+        return self.renew / 3
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -174,11 +182,10 @@ class Elector:
             self._note(str(error) or "no answer")
             return self._jittered(self.settings.retry)
         self._note("")
-        held = self._until > boottime()
-        return self.settings.renew if held else self._jittered(self.settings.retry)
+        return self._jittered(self.settings.retry)
 
     def _patience(self) -> float:
-        """Seconds for one step: while leading never longer than the Lease lasts."""
+        """Seconds for one step: while leading never longer than we lead."""
         left = self._until - boottime()
         return (
             min(self.settings.deadline, max(left, 0.05))
@@ -238,7 +245,7 @@ class Elector:
         self._seen_at = boottime()
         self._transitions = lease.spec.lease_transitions or 0
         if not self._stopping.is_set():
-            self._until = sent + self.settings.duration * (1 - _DRIFT)
+            self._until = sent + self.settings.renew
 
     def _lose(self) -> None:
         self._until = float("-inf")

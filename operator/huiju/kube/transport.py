@@ -81,6 +81,9 @@ class Call:
     accept: str = JSON
     deadline: float | None = None
     compressed: bool = False
+    permit: Callable[[], None] | None = None
+    """Asked each time just before the request is sent, however long it waited until then; raises
+    where it may not be sent any more."""
 
 
 class Transport:
@@ -208,6 +211,8 @@ class Transport:
             left = remaining
             if wait or self._now() - started > 0.05:
                 left = max(0.001, remaining - (self._now() - started))
+            if call.permit is not None:
+                call.permit()
             response = await self._request(link, call, self._timeout(left))
             body = await self._body(response, call)
             code = response.status

@@ -27,6 +27,7 @@ from huiju.kube.resources import (
     JOBS,
     NAMESPACES,
     PODS,
+    Resource,
 )
 from huiju.telemetry.metrics import HubMetrics
 from lab.cluster import Cluster
@@ -75,10 +76,8 @@ class LeashedClient(LeaderClient):
 
     FREE = frozenset({"events", "computecenters", "computequeues"})
 
-    async def _write(self, method: str, verb: str, res: Any, *args: Any, **kwargs: Any) -> Any:
-        if res.plural in self.FREE or kwargs.get("dry_run"):
-            return await Client._write(self, method, verb, res, *args, **kwargs)
-        return await super()._write(method, verb, res, *args, **kwargs)
+    def _permit(self, res: Resource) -> Callable[[], None] | None:
+        return None if res.plural in self.FREE else super()._permit(res)
 
 
 async def hub_id_of(client: Client) -> str:
