@@ -146,6 +146,13 @@ class Dashboards(Values):
     labels: Labels = Field({"grafana_dashboard": "1"}, description="What the sidecar looks for.")
 
 
+class Failover(Values):
+    """Jobs that leave lost centers."""
+
+    enabled: bool = Field(True, description="Let them; false keeps every job where it is.")
+    per_minute: int = Field(120, ge=1, description="Jobs that may leave in a minute, all together.")
+
+
 class Hub(Values):
     """Values of the chart `huiju`."""
 
@@ -155,6 +162,7 @@ class Hub(Values):
         description="Image of the guard in the pods of jobs with automatic failover, as centers"
         " pull it; the hub's own where empty.",
     )
+    failover: Failover = Field(Failover(), description="Jobs that leave lost centers.")
     replicas: int = Field(2, ge=1, le=5, description="Hubs; one leads, the others stand by.")
     crds: Crds = Field(Crds(), description="The CustomResourceDefinitions.")
     resources: Resources = Field(Resources(), description="Resources of a hub.")

@@ -102,9 +102,28 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
         help="image of Huiju as centers pull it, for the guard in the pods of jobs with automatic"
         " failover; without it such jobs wait",
     )
+    parser.add_argument(
+        "--no-failover",
+        action="store_true",
+        help="let no job leave a lost center, whatever it says itself",
+    )
+    parser.add_argument(
+        "--failovers-per-minute",
+        type=_positive,
+        default=120,
+        metavar="JOBS",
+        help="jobs that may leave lost centers in a minute, all together (120)",
+    )
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning"), default="info")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above 0")
+    return number
 
 
 def _agent_arguments(parser: argparse.ArgumentParser) -> None:
@@ -331,6 +350,8 @@ def _hub(arguments: argparse.Namespace) -> int:
         view_port=arguments.view_port,
         view_advertise=arguments.view_advertise,
         guard_image=arguments.guard_image,
+        failover=not arguments.no_failover,
+        failovers_per_minute=arguments.failovers_per_minute,
     )
 
     def credentials() -> Credentials:

@@ -318,6 +318,10 @@ class ComputeCenterSpec(ApiModel):
     """Image name rewrites; the longest matching prefix holds."""
     lease: LeaseTerms = LeaseTerms()
     """How long jobs with automatic failover run on without a word of the hub."""
+    declared_dead: Timestamp | None = None
+    """The center's owner vouches that nothing of the network's jobs runs there any more. Holds for
+    a loss that began before this time; a later one needs a new word. `kubectl huiju declare-dead`
+    sets it."""
 
 
 class AcceleratorStatus(ApiModel):

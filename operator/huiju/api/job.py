@@ -231,9 +231,11 @@ class Failover(ApiModel):
     """What happens when the center of a running job is lost."""
 
     policy: Literal["Never", "Ask", "Reschedule"] = "Never"
-    """Not carried out yet: whatever it says, a job stays bound to a lost center."""
+    """`Never`: the job stays bound to the center. `Ask`: it runs elsewhere when its user says so
+    (`kubectl huiju failover`) and nothing of it can run in the lost center any more. `Reschedule`:
+    it carries a guard that stops it there, and runs elsewhere by itself."""
     max_attempts: Annotated[Int, Field(ge=1, le=100)] = 3
-    """Failovers in all."""
+    """Failovers in all; a job that has used them up stays bound to the center."""
 
 
 class Checkpoint(ApiModel):
@@ -456,6 +458,9 @@ class CrossRegionJobSpec(ApiModel):
     move_from_epoch: Annotated[Int, Field(ge=0)] = 0
     """The epoch whose placement the job is to leave: it is stopped with its grace period and placed
     in another center; other epochs stay. `kubectl huiju move` and `drain` set it."""
+    failover_from_epoch: Annotated[Int, Field(ge=0)] = 0
+    """The epoch whose placement the user gives up if its center is lost and nothing of the job can
+    run there any more; other epochs stay. `kubectl huiju failover` sets it."""
     suspend: Flag = False
     """Stops the job and gives its accelerators back; resume by false."""
     cancel: Annotated[Flag, _LATCHED] = False
@@ -554,6 +559,8 @@ class CrossRegionJobStatus(ApiModel):
     """Failures of placement or infrastructure; they only back off."""
     stalls: Annotated[Int, Field(ge=0)] = 0
     """Attempts that ended because they showed no progress."""
+    failovers: Annotated[Int, Field(ge=0)] = 0
+    """Times that the job left a lost center."""
     retry_at: Timestamp | None = None
     """Not placed again before this time."""
     ready_workers: Annotated[Int, Field(ge=0)] = 0

@@ -71,6 +71,8 @@ class Reason(StrEnum):
     MOVED = "Moved"
     WORKLOAD_GONE = "WorkloadGone"
     LEASE_ENDED = "LeaseEnded"
+    CENTER_LOST = "CenterLost"
+    DECLARED_DEAD = "DeclaredDead"
     # Centers
     READY = "Ready"
     REACHABLE = "Reachable"
@@ -216,7 +218,8 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         ),
         Reason.CENTER_UNREACHABLE: Description(
             "The hub gets no answer from the center.",
-            "Check network and API server of the center; jobs that run there stay bound to it.",
+            "Check network and API server of the center. The message of a job there says when, or"
+            " on whose word, it runs elsewhere.",
         ),
         Reason.CENTER_DELETED: Description(
             "The job's ComputeCenter was deleted or leads to another cluster; what runs there may"
@@ -361,6 +364,17 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             " elsewhere.",
             "Nothing needs to be done for the job, which is queued again; find out why the hub"
             " could not renew the lease.",
+        ),
+        Reason.CENTER_LOST: Description(
+            "The job's center was lost, its pods have stopped there by themselves, and the job runs"
+            " elsewhere.",
+            "Nothing needs to be done for the job; find out what became of the center.",
+        ),
+        Reason.DECLARED_DEAD: Description(
+            "The job's center was lost, its owner declared that nothing runs there any more, and"
+            " the job runs elsewhere.",
+            "Nothing needs to be done for the job. If the center returns it first loses what it"
+            " still holds of the job.",
         ),
         Reason.WORKLOAD_GONE: Description(
             "The workload was removed in the center, not by Huiju.",

@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
     def load(self, name: str) -> Verb:
         """Import the verb's module."""
-        return cast(Verb, import_module(f"huiju.cli.{name}"))
+        return cast(Verb, import_module(f"huiju.cli.{name.replace('-', '')}"))
 
 
 VERBS: Final[dict[str, Entry]] = {
@@ -48,6 +48,7 @@ VERBS: Final[dict[str, Entry]] = {
     "suspend": Entry("stop a job and give its accelerators back"),
     "resume": Entry("queue a suspended job again"),
     "move": Entry("send a job away from its center, to another"),
+    "failover": Entry("let a job of a lost center run elsewhere"),
     "datasets": Entry("show the data sets that your namespace may ask for"),
     "dataset": Entry("ask for a data set, decide on a request, look after copies"),
     "transfers": Entry("show copies of data sets on their way"),
@@ -59,6 +60,7 @@ VERBS: Final[dict[str, Entry]] = {
     "cordon": Entry("place no new jobs in a center", platform=True),
     "uncordon": Entry("place jobs in a center again", platform=True),
     "drain": Entry("close a center and move its jobs to others", platform=True),
+    "declare-dead": Entry("vouch that nothing runs in a lost center any more", platform=True),
     "check": Entry("look for what is missing, and say how to mend it", platform=True),
     "completion": Entry("print the completion script of a shell"),
     "version": Entry("print the versions of this program and of the hub"),

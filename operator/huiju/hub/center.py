@@ -25,7 +25,9 @@ from huiju.centers.policy import center_view
 from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.hub.centerlease import CenterLease
+from huiju.hub.clock import seconds
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
+from huiju.hub.failover import Loss
 from huiju.hub.lane import Lane
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
@@ -109,6 +111,9 @@ class CenterRuntime:
         self.lease = lease
         self.lane = Lane(name, hub.settings.center_calls)
         """The way of the reconciler's workers into the center."""
+        self.leaving: dict[str, str] = {}
+        """UIDs of jobs whose leaving of this center is being written, each with the
+        resourceVersion that the write replaces: while that is stored, the write may still land."""
         self.launches = Lane(name, hub.settings.center_launches)
         """The way of fresh decisions into the center."""
         self._hub = hub
@@ -213,6 +218,20 @@ class CenterRuntime:
         origin = Origin(self._hub.hub_id, meta.namespace, meta.name, meta.uid, placement.epoch)
         with self.lane.call():
             await self.syncer.clear(origin, placement.namespace, needed)
+
+    def loss(self) -> Loss | None:
+        """What is known of the center's loss; None while it is not lost."""
+        if not self.lost:
+            return None
+        now, wall = boottime(), time.time()
+        word = seconds(self.spec.declared_dead or "")
+        return Loss(
+            since=self.lost_since,
+            recorded=self.lease.recorded_lost,
+            guards_end=self.lease.guards_end(now, wall),
+            guards_ended=self.lease.ended(now),
+            dead=word >= self.lost_since,
+        )
 
     # --- what the scheduler asks -------------------------------------------------------------
 
@@ -342,10 +361,13 @@ class CenterRuntime:
         anew = spec.connection != self.spec.connection or spec.accelerators != (
             self.spec.accelerators
         )
+        told = spec.declared_dead != self.spec.declared_dead
         self.spec, self.spec_problem = spec, ""
         if spec.connection.pull is not None and spec.connection.pull.approved != "Approved":
             # At once: nothing more is written into the mailbox of an agent that is not trusted.
             self._sensor = self._syncer = None
+        if told and self.lost:
+            self._hub.callbacks.opened(self.name)  # its jobs may leave it now
         self._hub.callbacks.changed(self.name)
         return anew
 

@@ -65,6 +65,14 @@ class CenterLease:
         of it."""
         return self._lost and not self.fence.is_open and now >= self.fence.ends_by
 
+    def guards_end(self, now: float, wall: float) -> float:
+        """When no guarded container can run in the center any more, in seconds since the epoch; of
+        a center whose loss was told the time that was told."""
+        told = self._told
+        if told is not None and told[0] == self.fence.ends_by and told[1]:
+            return seconds(told[1])
+        return math.ceil(wall + self.fence.ends_by - now)
+
     def settle(self, wanted: LeaseProfileName, *, guarded: bool) -> None:
         """Bring the wanted profile into force where that is safe; `guarded`: guarded jobs run."""
         if wanted == self.profile:

@@ -67,7 +67,7 @@ class Fencing:
         fence = site.lease.fence
         if fence.is_open or not site.synced or site.lost or site.lease.recorded_lost:
             return
-        stale = self.stale(site)
+        stale = [*self.stale(site), *self._leaving(site)]
         if not stale:
             log.info("the center's lease is renewed from now on", extra={"center": site.name})
             fence.open()
@@ -88,6 +88,18 @@ class Fencing:
             ):
                 found.append(job)
         return found
+
+    def _leaving(self, site: CenterRuntime) -> list[JobObject]:
+        """Jobs that may be leaving the center without this hub knowing of it yet: a write whose
+        answer was lost. What holds of them is clear once they were written again."""
+        left = []
+        for uid, version in list(site.leaving.items()):
+            job = self._jobs.by_uid(uid)
+            if job is None or job.metadata.resource_version != version:
+                del site.leaving[uid]
+            else:
+                left.append(job)
+        return left
 
     def _guarded(self, center: str) -> bool:
         placements = (job.status.placement for job in self._jobs)

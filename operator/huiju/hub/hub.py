@@ -147,6 +147,7 @@ class Hub:
             self.needs,
             self.waits,
             announcer,
+            metrics,
         )
         self._granter = Granter(
             credentials,

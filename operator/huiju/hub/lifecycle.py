@@ -13,7 +13,7 @@ from enum import Enum
 from huiju.api.durations import parse_duration
 from huiju.api.reasons import Reason
 from huiju.centers.observe import Failure, Observation, State
-from huiju.hub import staging
+from huiju.hub import failover, staging
 from huiju.hub import status as transitions
 from huiju.hub.clock import seconds
 from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
@@ -42,7 +42,7 @@ class Reach(Enum):
     WAITING = "waiting"
     """Not read yet: nothing may be concluded from not seeing a workload."""
     LOST = "lost"
-    """No proof of life for long: Unknown, and nothing is moved."""
+    """No proof of life for long: Unknown; see `failover.py` for when a job leaves it."""
     ABSENT = "absent"
     """The hub has no such center any more: what runs there can be neither seen nor stopped."""
 
@@ -64,6 +64,8 @@ class Seen:
     observed: Observation | None = None
     created: bool = False
     """This process has seen or made the workload of this epoch."""
+    loss: failover.Loss | None = None
+    """What is known of the center's loss, where it is lost."""
 
 
 class Bringing(Enum):
@@ -97,6 +99,8 @@ class Plan:
     queued: bool = False
     again: float | None = None
     """Look again at this time, seconds since the epoch."""
+    fails_over: bool = False
+    """The job leaves a lost center, as soon as its turn comes."""
 
 
 _KIND_OF_STOP: dict[Reason, Failure] = {
@@ -135,7 +139,7 @@ def decide(
         case Reach.WAITING:
             return Plan(status)
         case Reach.LOST:
-            return Plan(transitions.unknown(status, status.placement.center, now))
+            return _lost(job, status, status.placement, seen.loss, now, settings)
         case Reach.ABSENT:
             return Plan(_in_no_center(job, status, status.placement.center, now))
         case Reach.SYNCED:
@@ -226,6 +230,38 @@ def _alive(
     # Once it is over, what the center shows decides; looking again at once would find the same.
     again = due if due > now else None
     return Plan(transitions.reachable_again(status, now), again=again)
+
+
+def _lost(
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    loss: failover.Loss | None,
+    now: float,
+    settings: HubSettings,
+) -> Plan:
+    if loss is None:
+        message = f"Center {placement.center} does not answer; the job stays bound to it."
+        return Plan(transitions.unknown(status, message, now))
+    unwanted = _unwanted(job)
+    if unwanted is not None:
+        if failover.nothing_runs(placement, loss):
+            return Plan(_end_unwanted(job, status, unwanted, now))
+        message = f"{unwanted[1]} Takes effect when center {placement.center} answers again."
+        again = loss.guards_end if placement.guarded and loss.guards_end > now else None
+        return Plan(transitions.unknown(status, message, now), again=again)
+    match failover.judge(job, placement, loss, now):
+        case failover.Stays(message, again):
+            return Plan(transitions.unknown(status, message, now), again=again)
+        case failover.GivenUp(_, message) if not settings.failover:
+            message = f"{message} Failover is switched off for all jobs (--no-failover)."
+            return Plan(transitions.unknown(status, message, now))
+        case failover.GivenUp(_, message) if status.phase != "Unknown":
+            # Told first, so that whatever follows, a return too, changes the job's object again.
+            return Plan(transitions.unknown(status, message, now), again=now)
+        case failover.GivenUp(reason, message):
+            after = transitions.failed_over(status, reason, message, now, settings)
+            return Plan(after, fails_over=True)
 
 
 def _in_no_center(job: JobObject, status: JobStatus, center: str, now: float) -> JobStatus:

@@ -128,6 +128,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
     scheduling_deadline: str = "5m"
     ttl_after_finished: str = "24h"
     move_from_epoch: int = 0
+    failover_from_epoch: int = 0
     suspend: bool = False
     cancel: bool = False
     launch: msgspec.Raw = NOTHING
@@ -249,6 +250,7 @@ class JobStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True)
     application_failures: int = 0
     placement_failures: int = 0
     stalls: int = 0
+    failovers: int = 0
     retry_at: str = ""
     ready_workers: int = 0
     started_at: str = ""

@@ -20,6 +20,7 @@ from huiju.hub.acceptance import Acceptance
 from huiju.hub.announce import Announcer
 from huiju.hub.commit import Committer, Result
 from huiju.hub.datasets.needs import Needs
+from huiju.hub.failovers import Failovers
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.lane import Crowded
@@ -30,9 +31,11 @@ from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
 from huiju.hub.waits import Waits
+from huiju.kube.clock import boottime
 from huiju.kube.errors import Conflict, KubeError, Transient
 from huiju.kube.workqueue import WorkQueue
 from huiju.scheduling.model import Place, Preempt
+from huiju.telemetry.metrics import HubMetrics
 
 log = logging.getLogger(__name__)
 CROWDED_PAUSE: Final = 5.0
@@ -55,6 +58,7 @@ class Reconciler:
         needs: Needs,
         waits: Waits,
         events: Announcer,
+        metrics: HubMetrics,
     ) -> None:
         self.queue = WorkQueue(group=lambda key: key.partition("/")[0])
         self._settings = settings
@@ -68,6 +72,8 @@ class Reconciler:
         self._needs = needs
         self._waits = waits
         self._events = events
+        self._metrics = metrics
+        self._failovers = Failovers(settings.failovers_per_minute, boottime())
         self._commits = asyncio.Semaphore(settings.commit_concurrency)
         self._stops: dict[str, tuple[Reason, str]] = {}
 
@@ -122,18 +128,34 @@ class Reconciler:
         stop = self._stops.get(uid)
         if stop is not None and plan.action is Action.NONE and _live(seen.observed):
             plan = Plan(plan.status, Action.STOP, *stop)
+        if plan.fails_over:
+            plan = self._in_turn(job, plan, now)
         await self._carry_out(job, plan, now)
         if seen.observed is not None and seen.observed.stopping:
             # Also after a restart nobody else is stopped for room that is coming free.
             self._population.stopping(uid)
 
+    def _in_turn(self, job: JobObject, plan: Plan, now: float) -> Plan:
+        """The plan if it is the job's turn to leave a lost center, else one that waits for it."""
+        pause = self._failovers.take(boottime())
+        if not pause:
+            return plan
+        pace = self._settings.failovers_per_minute
+        message = f"{plan.status.message} It waits for its turn: {pace} jobs leave in a minute."
+        status = transitions.observed(job.status, job.metadata.generation)
+        return Plan(transitions.unknown(status, message, now), again=now + pause)
+
     async def _carry_out(self, job: JobObject, plan: Plan, now: float) -> None:
-        uid = job.metadata.uid
+        uid, before = job.metadata.uid, job.status.placement
         if plan.action is Action.CLEAR:
             await self._sites.clear(job)
+        if plan.fails_over:
+            self._sites.leaves(job)
         job = await self._write(job, plan)
         if job.status.placement is None:
             self._stops.pop(uid, None)
+        if plan.fails_over and before is not None:
+            self._metrics.failed_over(before.center)
         self._population.update(job, queued=plan.queued)
         match plan.action:
             case Action.NONE | Action.CLEAR:

@@ -71,6 +71,10 @@ class HubSettings:
     empty: no pod can be guarded, so such jobs wait."""
     lease_profiles: Mapping[str, LeaseProfile] = field(default_factory=lambda: PROFILES)
     """The times of centers' leases, by the profile that a ComputeCenter names."""
+    failover: bool = True
+    """Whether any job leaves a lost center at all."""
+    failovers_per_minute: int = 120
+    """Jobs that leave lost centers in a minute, all together; as many may leave at once."""
     fence_interval: float = 1.0
     """Seconds between two looks at centers whose lease is not renewed yet."""
     tombstone_seconds: float = 3600.0

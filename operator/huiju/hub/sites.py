@@ -68,7 +68,7 @@ class Sites:
         if site is None:
             return Seen(Reach.ABSENT)
         if site.lost:
-            return Seen(Reach.LOST)
+            return Seen(Reach.LOST, loss=site.loss())
         if not site.synced:
             return Seen()
         observed = site.observed(job.metadata.uid, placement.epoch)
@@ -158,6 +158,13 @@ class Sites:
         needed = needed_names(carry_of(job), job.spec.workers, placement.workload)
         if needed:
             await site.clear(job, placement, needed)
+
+    def leaves(self, job: JobObject) -> None:
+        """The job's placement in a lost center is about to be written off."""
+        placement = job.status.placement
+        site = self._sites.get(placement.center) if placement else None
+        if site is not None:
+            site.leaving[job.metadata.uid] = job.metadata.resource_version
 
     def forget(self, uid: str) -> None:
         """The job is gone."""

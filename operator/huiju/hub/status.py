@@ -297,6 +297,19 @@ def moved(status: JobStatus, message: str, now: float, settings: HubSettings) ->
     return replace(base, avoid=avoiding(base, center, Reason.MOVED, now, settings))
 
 
+def failed_over(
+    status: JobStatus, reason: Reason, message: str, now: float, settings: HubSettings
+) -> JobStatus:
+    """The job leaves a lost center: no failure is counted, and it keeps its place in the queue."""
+    center = status.placement.center if status.placement else ""
+    base = vacated(status, reason, message, now)
+    return replace(
+        base,
+        failovers=base.failovers + 1,
+        avoid=avoiding(base, center, reason, now, settings),
+    )
+
+
 def avoiding(
     status: JobStatus, center: str, reason: Reason, now: float, settings: HubSettings
 ) -> tuple[AvoidedCenter, ...]:
@@ -347,9 +360,8 @@ def observed(status: JobStatus, generation: int | None) -> JobStatus:
     return replace(status, observed_generation=generation)
 
 
-def unknown(status: JobStatus, center: str, now: float) -> JobStatus:
-    """The center does not answer: nobody knows how the job fares, and nothing is moved."""
-    message = f"Center {center} does not answer; the job stays bound to it."
+def unknown(status: JobStatus, message: str, now: float) -> JobStatus:
+    """The center does not answer: nobody knows how the job fares."""
     return _unseen(status, Reason.CENTER_UNREACHABLE, message, now)
 
 
@@ -364,7 +376,7 @@ def unheld(status: JobStatus, center: str, now: float) -> JobStatus:
 
 
 def _unseen(status: JobStatus, reason: Reason, message: str, now: float) -> JobStatus:
-    if status.phase == "Unknown" and status.reason == reason:
+    if status.phase == "Unknown" and (status.reason, status.message) == (reason, message):
         return status
     kept = tuple(c for c in status.conditions if c.type != RUNNING)
     made = Condition(

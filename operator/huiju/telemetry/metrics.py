@@ -197,6 +197,9 @@ class HubMetrics:
         self._placed = self._counter("placements", "Placements decided.")
         self._failed = self._counter("cycle_failures", "Cycles that ended in an internal error.")
         self._waits = self._counter("waits", "Times that a job began to wait, by reason.", "reason")
+        self._failovers = self._counter(
+            "failovers", "Jobs that left a lost center to run elsewhere.", "center"
+        )
         self._preempted = self._counter(
             "preemptions",
             "Jobs told to stop for another, by ground (guarantee, priority).",
@@ -283,6 +286,10 @@ class HubMetrics:
     def preempted(self, ground: str) -> None:
         """A job was told to stop for another on this ground."""
         self._preempted.labels(ground).inc()
+
+    def failed_over(self, center: str) -> None:
+        """A job left this lost center."""
+        self._failovers.labels(center).inc()
 
     def event_dropped(self) -> None:
         """An event was not sent."""
