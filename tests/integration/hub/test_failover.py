@@ -1,0 +1,202 @@
+"""Jobs of lost centers: stopped there by their guards, run elsewhere, and never twice at once.
+
+The pods are played by real processes (guard, first step, program), the link between the hub and the
+center is cut; the sentinels stay with their centers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from huiju.centers.lease import LeaseProfile
+from huiju.kube.resources import CROSS_REGION_JOBS, LEASES
+from lab import joining, runrecord
+from lab.fates import PLAYED, PREFIX
+from lab.kubeletprocess import KubeletProcess
+from lab.proxy import FaultProxy
+from tests.integration.hub import pulling
+from tests.integration.hub.harness import World, job_body, running
+from tests.integration.hub.leasing import sentinel, until
+from tests.integration.hub.test_leases import leased
+from tests.integration.hub.test_moves import huiju
+from tests.patience import PATIENCE
+
+LEASE = LeaseProfile(lease=9.0, ask=0.5, poll=0.3, stop=4.0, grace=4.0)
+"""A word lasts about 19 s: guards are programs that start slowly on a busy machine."""
+LIMIT = 2 * PATIENCE
+ASCEND = [{"model": "ascend-910b3", "perWorker": 8}]
+
+
+@dataclass
+class Guarded:
+    """East behind a link that can be cut, west beside it, both with sentinel and kubelet."""
+
+    world: World
+    link: FaultProxy
+    folder: Path
+    record: Path
+
+    async def submit(self, name: str, **spec: Any) -> None:
+        """A guarded job of real processes that saves checkpoints."""
+        lake = {"name": "lake", "hostPath": {"path": str(self.folder / "lake")}}
+        body = job_body(
+            self.world.namespace,
+            name,
+            failover={"policy": "Reschedule"},
+            checkpoint={"period": "1m", "directory": "/lake/checkpoints"},
+            **spec,
+        )
+        template = body["spec"]["template"]
+        notes = template["metadata"]["annotations"]
+        notes |= {PLAYED: "true", PREFIX + "save-every": "200ms"}
+        template["spec"]["volumes"] = [lake]
+        template["spec"]["containers"][0]["volumeMounts"] = [{"name": "lake", "mountPath": "/lake"}]
+        await self.world.client.create(CROSS_REGION_JOBS, body, self.world.namespace)
+
+    def runs(self) -> list[runrecord.Run]:
+        return runrecord.runs(self.record)
+
+
+@pytest.fixture
+async def guarded(world: World, tmp_path: Path) -> AsyncIterator[Guarded]:
+    record = tmp_path / "runs.jsonl"
+    async with AsyncExitStack() as stack:
+        for name in ("east", "west"):
+            client, center = world.center_clients[name], world.centers[name]
+            await pulling.system_namespace(client)
+            await client.raw("DELETE", LEASES.path(joining.SYSTEM))
+            await world.edit_center(name, sharing={"hostPaths": [str(tmp_path)]})
+            asks = await stack.enter_async_context(
+                sentinel(center.credentials(), longest_lease=LEASE.lease)
+            )
+            kubeconfig = tmp_path / f"{name}.kubeconfig"
+            kubeconfig.write_text(center.kubeconfig_text())
+            url = f"http://127.0.0.1:{asks.lease_port}/lease"
+            stack.enter_context(KubeletProcess(kubeconfig, name, tmp_path / name, record, url))
+        link = await stack.enter_async_context(FaultProxy(world.centers["east"]))
+        await joining.join(world.client, world.centers["east"], server=link.server)
+        yield Guarded(world, link, tmp_path, record)
+
+
+SETTINGS: dict[str, Any] = {
+    "lease_profiles": {"default": LEASE, "fast": LEASE},
+    "guard_image": "registry.example/huiju:lab",
+}
+
+
+async def in_east(guarded: Guarded, name: str, run_for: str) -> None:
+    """A job that runs in east, while west stands open."""
+    world = guarded.world
+    for center in ("east", "west"):
+        await world.until_center(center, lambda s: leased(s) == ("True", "Leased"))
+    await world.edit_center("west", cordoned=True)
+    await guarded.submit(name, fate={"run_for": run_for})
+    await world.until_phase(name, "Running", LIMIT)
+    await world.edit_center("west", cordoned=False)
+
+
+async def test_a_guarded_job_of_a_lost_center_goes_on_elsewhere(guarded: Guarded) -> None:
+    world = guarded.world
+    async with running(world.hub, **SETTINGS):
+        await in_east(guarded, "train", "60s")
+        await until(lambda: bool(list(guarded.folder.glob("lake/checkpoints/*/e1/*/COMPLETE"))))
+        guarded.link.partition()
+        status = await world.until_phase("train", "Unknown")
+        assert status["placement"]["center"] == "east"
+        assert "the job runs elsewhere from" in status["message"]
+        lost = await world.until_center("east", lambda s: bool(s.get("lease", {}).get("endsBy")))
+        assert leased(lost) == ("Unknown", "CenterUnreachable")
+    # Another hub goes on from what the first one wrote down.
+    async with running(world.hub, **SETTINGS):
+        status = await world.until(
+            "train", lambda s: s.get("epoch") == 2 and s["phase"] == "Running", LIMIT
+        )
+        assert status["placement"]["center"] == "west"
+        assert status["history"][0]["reason"] == "CenterLost"
+        assert (status["failovers"], status.get("placementFailures", 0)) == (1, 0)
+        first, second = guarded.runs()
+        assert (first.who.cluster, second.who.cluster) == ("east", "west")
+        assert first.stopped is not None, "its guard stopped it, out of reach of the hub"
+        assert first.stopped < second.started
+        (log,) = guarded.folder.glob(f"west/{second.who.uid}/train.log")
+        assert "goes on at" in log.read_text()
+        guarded.link.heal()
+        await world.until_center("east", lambda s: leased(s) == ("True", "Leased"))
+        stale = [w for c, w in await world.workloads("train") if c == "east"]
+        assert [w["spec"].get("suspend") for w in stale] == [True], "a tombstone, not a second run"
+        await world.edit("train", cancel=True)
+        await world.until_phase("train", "Cancelled")
+        assert not runrecord.overlaps(guarded.runs())
+        assert len(guarded.runs()) == 2
+
+
+async def test_a_center_that_returns_in_time_keeps_its_job(guarded: Guarded) -> None:
+    world = guarded.world
+    async with running(world.hub, **SETTINGS):
+        await in_east(guarded, "train", "300s")
+        guarded.link.partition()
+        await world.until_phase("train", "Unknown")
+        guarded.link.heal()
+        status = await world.until(
+            "train", lambda s: s["phase"] == "Running" or s.get("epoch", 0) > 1, LIMIT
+        )
+        assert (status["epoch"], status.get("failovers", 0)) == (1, 0)
+        assert [run.stopped for run in guarded.runs()] == [None]
+        await world.edit("train", cancel=True)
+        await world.until_phase("train", "Cancelled")
+
+
+async def test_an_unguarded_job_leaves_on_two_words_its_users_and_the_owners(
+    guarded: Guarded,
+) -> None:
+    world = guarded.world
+    async with running(world.hub, **SETTINGS):
+        await world.edit_center("west", cordoned=True)
+        await world.submit("plain", fate={"run_for": "20s"}, accelerators=ASCEND)
+        await world.until_phase("plain", "Running")
+        await world.edit_center("west", cordoned=False)
+        alive = await huiju(world, "declare-dead", "east", "--yes")
+        assert (alive.code, "is not lost" in alive.err) == (1, True)
+        early = await huiju(world, "failover", "plain")
+        assert (early.code, "east answers" in early.err) == (1, True)
+        guarded.link.partition()
+        status = await world.until_phase("plain", "Unknown")
+        assert "spec.failover.policy is Never" in status["message"]
+        said = await huiju(world, "failover", "plain")
+        assert (said.code, said.err) == (0, "")
+        await world.until("plain", lambda s: "declare-dead east" in s["message"])
+        await world.until_center("east", lambda s: bool(s.get("lostSince")))
+        unasked = await huiju(world, "declare-dead", "east")
+        assert (unasked.code, "give --yes" in unasked.err) == (1, True)
+        assert f"1 job(s) will run elsewhere: {world.namespace}/plain" in unasked.out
+        assert (await world.status("plain"))["epoch"] == 1
+        declared = await huiju(world, "declare-dead", "east", "--yes")
+        assert (declared.code, declared.err) == (0, "")
+        status = await world.until("plain", lambda s: s.get("epoch") == 2)
+        assert status["history"][0]["reason"] == "DeclaredDead"
+        await world.until_phase("plain", "Running")
+        guarded.link.heal()
+        await world.until_center("east", lambda s: leased(s) == ("True", "Leased"))
+        stale = [w for c, w in await world.workloads("plain") if c == "east"]
+        assert [w["spec"].get("suspend") for w in stale] == [True]
+        done = await world.until_phase("plain", "Succeeded")
+        assert (done["epoch"], done["placement"]["center"]) == (2, "west")
+        # The word was about that loss; the center is in use again, and a later loss needs its own.
+        await world.edit_center("west", cordoned=True)
+        await world.submit("later", fate={"run_for": "300s"}, accelerators=ASCEND)
+        await world.until_phase("later", "Running")
+        await world.edit_center("west", cordoned=False)
+        guarded.link.partition()
+        await world.until_phase("later", "Unknown")
+        await huiju(world, "failover", "later")
+        kept = await world.until("later", lambda s: "declare-dead east" in s["message"])
+        assert kept["epoch"] == 1
+        guarded.link.heal()
+        await world.edit("later", cancel=True)
+        await world.until_phase("later", "Cancelled")
