@@ -125,7 +125,7 @@ async def test_a_guarded_job_of_a_lost_center_goes_on_elsewhere(guarded: Guarded
         assert first.stopped is not None, "its guard stopped it, out of reach of the hub"
         assert first.stopped < second.started
         (log,) = guarded.folder.glob(f"west/{second.who.uid}/train.log")
-        assert "goes on at" in log.read_text()
+        await until(lambda: "goes on at" in log.read_text())
         guarded.link.heal()
         await world.until_center("east", lambda s: leased(s) == ("True", "Leased"))
         stale = [w for c, w in await world.workloads("train") if c == "east"]
