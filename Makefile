@@ -103,11 +103,15 @@ demo-down: $(STAMP) ## End the demo; nothing is left behind
 	$(BIN)/python -m demo down
 
 .PHONY: bench
-bench: bench-dispatch ## All benchmarks
+bench: bench-dispatch bench-recovery ## All benchmarks
 
 .PHONY: bench-dispatch
 bench-dispatch: $(STAMP) tools ## Jobs dispatched per second, latencies, cost per job
 	$(BIN)/python -m tests.perf.bench_dispatch $(BENCH_ARGS)
+
+.PHONY: bench-recovery
+bench-recovery: $(STAMP) tools ## Seconds until jobs of a lost center run elsewhere, and until another hub leads
+	$(BIN)/python -m tests.perf.bench_recovery $(BENCH_ARGS)
 
 .PHONY: wheels
 wheels: $(STAMP) ## Collect what the image is made of into dist/wheels/ARCH (ARCH=arm64 for the other)
