@@ -25,6 +25,7 @@ from huiju.kube.errors import KubeError
 from huiju.kube.resources import SERVICE_ACCOUNTS
 from huiju.kube.transport import Observer
 from lab import ports as port_table
+from lab.components import launch, log_of, process_of
 from lab.kwokctl import HOST, PORTS, ClusterSpec, Component, Ports, configuration, kwokctl
 from lab.processes import Process, command_line
 from lab.programs import Programs
@@ -96,7 +97,7 @@ class Cluster:
         self.kubeconfig.write_text(self.kubeconfig_text())
         self.kubeconfig.chmod(0o600)
         try:
-            await self.ready(max(1.0, until - time.monotonic()))
+            await self.ready(max(1.0, until - time.monotonic()), revive=True)
         except ClusterFailed as failure:
             raise ClusterFailed(f"{failure}\n--- kwokctl\n{said[-_SAID:]}") from None
 
@@ -130,10 +131,17 @@ class Cluster:
             creating.cancel()
             await asyncio.gather(creating, return_exceptions=True)
 
-    async def ready(self, seconds: float = 60.0) -> None:
-        """Wait until every part serves; raises ClusterFailed with the ends of the logs."""
+    async def ready(self, seconds: float = 60.0, *, revive: bool = False) -> None:
+        """Wait until every part serves; raises ClusterFailed with the ends of the logs.
+
+        `revive`: start again what has ended meanwhile, as a controller manager does that has waited
+        in vain for an API server on a busy machine.
+        """
         until = time.monotonic() + seconds
         while missing := await self._unready():
+            if revive:
+                for component in self.spec.components:
+                    launch(self.folder, component)
             if time.monotonic() >= until:
                 raise ClusterFailed(
                     f"cluster {self.name} is not ready after {seconds:g} s, {missing}"
@@ -228,7 +236,7 @@ class Cluster:
 
     def log(self, component: Component) -> Path:
         """The log file of one process."""
-        return self.folder / "logs" / f"{component}.log"
+        return log_of(self.folder, component)
 
     def log_tail(self) -> str:
         """The last lines of each process's log."""
@@ -279,19 +287,6 @@ def destroy(folder: Path) -> None:
         process.end()
     shutil.rmtree(folder, ignore_errors=True)
     port_table.release(folder)
-
-
-def process_of(folder: Path, component: Component) -> Process | None:
-    """The living process of a component in a cluster's folder, by its pid file."""
-    try:
-        pid = int((folder / "pids" / f"{component}.pid").read_text())
-    except (OSError, ValueError):
-        return None
-    # The number may belong to a stranger by now; a cluster's program lies in its own folder.
-    if not any(str(folder) in word for word in command_line(pid)):
-        return None
-    process = Process.of(pid)
-    return process if process.alive else None
 
 
 def strays(folder: Path) -> list[Process]:

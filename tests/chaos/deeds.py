@@ -17,6 +17,7 @@ from huiju.kube.errors import ApiStatus, KubeError, NotFound
 from huiju.kube.resources import COMPUTE_CENTERS, CROSS_REGION_JOBS, JOBS, NAMESPACES, PODS
 from lab import signals
 from lab.cluster import Cluster, ClusterFailed
+from lab.components import launch
 from lab.kwokctl import Component
 from tests.chaos.federation import NAMESPACE, Federation
 from tests.chaos.plan import Blow, Deed
@@ -61,7 +62,7 @@ class Deeds:
                 with suppress(ClusterFailed):
                     signals.resume(cluster, component)
                 if component not in cluster.processes():
-                    signals.launch(cluster, component)
+                    launch(cluster.folder, component)
             await cluster.ready(90)
         for name, process in self._made.programs.items():
             process.send(signal.SIGCONT)
@@ -213,12 +214,12 @@ async def _restart(
     between()
     await asyncio.sleep(seconds)
     for component in components:
-        signals.launch(cluster, component)
+        launch(cluster.folder, component)
         await asyncio.sleep(0.5)
     async with asyncio.timeout(90):
         for component in (Component.ETCD, Component.APISERVER):
             while component not in cluster.processes():
-                signals.launch(cluster, component)
+                launch(cluster.folder, component)
                 await asyncio.sleep(0.5)
         await cluster.ready(80)
 

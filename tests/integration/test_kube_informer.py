@@ -16,6 +16,7 @@ from huiju.kube.informer import Backoff, Informer
 from huiju.kube.resources import CONFIG_MAPS, NAMESPACES
 from lab import signals
 from lab.cluster import Cluster
+from lab.components import launch
 from lab.faultrules import Fault
 from lab.fixtures import NamespaceIn
 from lab.kwokctl import BARE, ClusterSpec, Component
@@ -261,7 +262,7 @@ async def reset(cluster: Cluster) -> None:
     signals.kill(cluster, Component.APISERVER)
     signals.kill(cluster, Component.ETCD)
     cluster.forget()
-    signals.launch(cluster, Component.ETCD)
+    launch(cluster.folder, Component.ETCD)
     await signals.start(cluster, Component.APISERVER)
 
 
