@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, cast
@@ -233,11 +232,10 @@ async def test_too_many_requests_are_tried_again(
         assert bare_proxy.seen["create", "configmaps"] == 3
         assert bare_proxy.passed["create", "configmaps"] == 1
         bare_proxy.add(Fault.ANSWER, "get", code=429, retry_after=60)
-        started = time.monotonic()
         with pytest.raises(Transient) as refused:
             await client.get(CONFIG_MAPS, "a", space)
         assert refused.value.retry_after == 60
-        assert time.monotonic() - started < 5
+        assert bare_proxy.seen["get", "configmaps"] == 1, "nobody waits here for a minute"
 
 
 async def test_a_write_whose_answer_is_lost_is_not_repeated(
