@@ -238,7 +238,10 @@ async def test_of_two_pullers_the_later_transfer_has_the_target(tmp_path: Path) 
         older, newer = w.pull(epoch=4, streams=2), w.pull(epoch=5, streams=2)
         await older.start()
         await older.until(lambda line: line.get("bytesDone", 0) > 0.2 * w.summary.bytes)
+        w.relay.rate = MEBIBYTE // 16  # the older one is not done before the newer one has begun
         await newer.start()
+        await newer.until(lambda line: line["event"] == "progress")
+        w.relay.rate = 3 * MEBIBYTE
         codes = await asyncio.gather(older.end(), newer.end())
         assert tuple(codes) == (3, 0), (older.lines, newer.lines)
         assert w.copied() == w.copied(w.data)

@@ -184,7 +184,7 @@ async def test_an_unguarded_job_leaves_on_two_words_its_users_and_the_owners(
         guarded.link.heal()
         await world.until_center("east", lambda s: leased(s) == ("True", "Leased"))
         stale = [w for c, w in await world.workloads("plain") if c == "east"]
-        assert [w["spec"].get("suspend") for w in stale] == [True]
+        assert [w["status"].get("active", 0) for w in stale] == [0]
         done = await world.until_phase("plain", "Succeeded")
         assert (done["epoch"], done["placement"]["center"]) == (2, "west")
         # The word was about that loss; the center is in use again, and a later loss needs its own.
