@@ -49,10 +49,14 @@ def reports_of(
     """
     found = dict(shown)
     for attempt in work.spec.attempts:
+        if attempt.epoch in found:
+            # The hub has said it here itself: not to be told again.
+            found[attempt.epoch] = msgspec.structs.replace(found[attempt.epoch], placement="")
         if attempt.epoch in found or attempt.desired == REMOVE:
             continue
         known = refused.get(attempt.epoch) or work.report(attempt.epoch)
-        report = _unseen(attempt, known, made=attempt.epoch in made)
+        passed = attempt.epoch in made or attempt.epoch < max(shown, default=0)
+        report = _unseen(attempt, known, made=passed)
         if report is not None:
             found[attempt.epoch] = report
     return [found[epoch] for epoch in sorted(found)]

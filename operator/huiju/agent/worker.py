@@ -1,8 +1,9 @@
 """One job at a time: makes the center as its CenterWork wants it, and reports what is to be seen.
 
 Level-based, like the hub's reconciler. Decides what is made, stopped and removed when.
-Invariants: an epoch that was reported once is never made again; stops and removals come before
-anything new; nothing outside the kinds, namespace and origin of the job's own bundle is made.
+Invariants: an epoch that was reported once, or that is older than one that the center holds, is
+never made; stops and removals come before anything new; nothing outside the kinds, namespace and
+origin of the job's own bundle is made.
 """
 
 from __future__ import annotations
@@ -185,8 +186,10 @@ class Worker:
 
     def _is_new(self, work: Work, attempt: Attempt) -> bool:
         uid = work.metadata.name
+        shown = self._shown(uid)
+        # A hub that was restored from a backup may want what it has given up for a newer one.
         return (
-            attempt.epoch not in self._shown(uid)
+            all(epoch < attempt.epoch for epoch in shown)
             and work.report(attempt.epoch) is None
             and attempt.epoch not in self._refused.get(uid, ())
             and attempt.epoch not in self._made.get(uid, ())

@@ -32,6 +32,7 @@ MAILBOX_PREFIX = "huiju-center-"
 Given = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 Uid = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Epoch = Annotated[Int, Field(ge=0, le=999_999_999)]
+PlacementNote = Annotated[str, StringConstraints(max_length=4096)]
 Count = Annotated[Int, Field(ge=0)]
 Amounts = Annotated[
     dict[Annotated[str, StringConstraints(max_length=317)], Count], Field(max_length=256)
@@ -66,6 +67,8 @@ class Attempt(ApiModel):
     """Name of the workload in the center."""
     hash: Annotated[str, StringConstraints(max_length=64)] | None = None
     """Digest of the whole bundle, what is carried included."""
+    placement: PlacementNote | None = None
+    """The hub's signed word on the placement, as the workload carries it too."""
     carried: Annotated[list[CarriedRef], ATOMIC, Field(max_length=64)] = []
     """Secrets and ConfigMaps that travel with the job, made before the objects."""
     objects: Annotated[
@@ -115,6 +118,9 @@ class AttemptReport(ApiModel):
     """When it ended."""
     since: Timestamp | None = None
     """When this state began."""
+    placement: PlacementNote | None = None
+    """What the workload carries of the hub's word on its placement, where the CenterWork does not
+    speak of this epoch."""
 
 
 class CenterWorkStatus(ApiModel):

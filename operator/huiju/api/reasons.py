@@ -70,6 +70,7 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     MOVED = "Moved"
     WORKLOAD_GONE = "WorkloadGone"
+    HUB_RESTORED = "HubRestored"
     LEASE_ENDED = "LeaseEnded"
     CENTER_LOST = "CenterLost"
     DECLARED_DEAD = "DeclaredDead"
@@ -379,6 +380,12 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.WORKLOAD_GONE: Description(
             "The workload was removed in the center, not by Huiju.",
             "Find out who removed it; the job is queued again.",
+        ),
+        Reason.HUB_RESTORED: Description(
+            "The hub was restored from a backup and goes on from what runs in the centers, once all"
+            " of them were read.",
+            "Bring back the centers that the message names, or delete their ComputeCenters if they"
+            " will not return.",
         ),
     },
     "Centers": {

@@ -56,6 +56,7 @@ class Attempt(msgspec.Struct, rename="camel", gc=False):
     message: str = ""
     namespace: str = ""
     workload: str = ""
+    placement: str = ""
     carried: tuple[Carried, ...] = ()
 
 
@@ -78,6 +79,7 @@ class Report(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     started_at: str | None = None
     finished_at: str | None = None
     since: str | None = None
+    placement: str = ""
 
 
 class WorkJob(msgspec.Struct, gc=False):
@@ -157,6 +159,7 @@ def report_of(seen: Observation) -> Report:
         started_at=stamp(seen.started_at),
         finished_at=stamp(seen.finished_at),
         since=stamp(seen.since or None),
+        placement=seen.placement,
     )
 
 
@@ -176,6 +179,7 @@ def observation_of(uid: str, report: Report) -> Observation | None:
         started_at=_time(report.started_at),
         finished_at=_time(report.finished_at),
         since=_time(report.since) or 0.0,
+        placement=report.placement,
     )
 
 

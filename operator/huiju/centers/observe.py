@@ -26,7 +26,14 @@ from huiju.centers.causes import (
     started_at,
     when,
 )
-from huiju.centers.names import FAILOVER, GUARDED, SCHEDULING_DEADLINE, STOP_MESSAGE, STOP_REASON
+from huiju.centers.names import (
+    FAILOVER,
+    GUARDED,
+    PLACEMENT,
+    SCHEDULING_DEADLINE,
+    STOP_MESSAGE,
+    STOP_REASON,
+)
 from huiju.centers.objects import Condition, JobStatus, Meta, Pod
 from huiju.guard.terms import CODES, GUARD
 
@@ -92,6 +99,8 @@ class Observation:
     finished_at: float | None = None
     since: float = 0.0
     """When this state began, as far as the objects tell."""
+    placement: str = ""
+    """The hub's word on the placement that it stands for, as the workload carries it."""
 
     @property
     def stopping(self) -> bool:
@@ -126,6 +135,7 @@ def observe(
         bound=sum(bool(pod.spec.node_name) for pod in pods),
         started_at=begun,
         since=when(workload.metadata.creation_timestamp) or 0.0,
+        placement=workload.note(PLACEMENT),
     )
     status = workload.status
     complete = condition_of(status.conditions, "Complete")

@@ -124,6 +124,8 @@ class CenterRuntime:
         self._syncer: Syncer | Mailbox | None = None
         self._client: Client | None = None
         self._opened = False
+        self.unread = False
+        """The hub was restored from a backup and has not read the center since."""
 
     # --- what the jobs' side asks ------------------------------------------------------------
 
@@ -346,6 +348,17 @@ class CenterRuntime:
         return refused or (claim if now - said < DOUBT_LASTS else "")
 
     # --- life --------------------------------------------------------------------------------
+
+    def leave_unread(self) -> None:
+        """The hub was restored, and knows nothing of what this center may run since the backup."""
+        self.unread = True
+        self._hub.callbacks.changed(self.name)
+
+    def was_read(self) -> None:
+        """Everything that the center holds is known."""
+        if self.unread:
+            self.unread = False
+            self._hub.callbacks.changed(self.name)
 
     def changed(self) -> None:
         """Tell the hub that something of the center has changed."""

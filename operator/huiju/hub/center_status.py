@@ -37,7 +37,31 @@ def conditions(
     # A center without a lease takes jobs all the same; they run there without a guard.
     lease = ("Leased", *leased(site, boottime()))
     # One that says what cannot be true hurts itself alone: the rest that it says is gone by.
-    return _stamped([ready, *made, lease, _credible(site, now)], generation, before, now)
+    told = [ready, *made, lease, _credible(site, now)]
+    if site.unread:
+        told.append((RECALLED, "False", Reason.HUB_RESTORED, _UNREAD))
+    return _stamped(told, generation, before, now)
+
+
+RECALLED = "Recalled"
+"""Only there, and False, while a restored hub has not read the center."""
+_UNREAD = (
+    "The hub was restored from a backup and has not read this center since: what runs here may be"
+    " run a second time if anything is placed elsewhere, so nothing is. Delete the ComputeCenter if"
+    " it does not return."
+)
+
+
+def unread(status: Fields) -> bool:
+    """Whether this status says that a restored hub has not read the center."""
+    told = status.get("conditions") or []
+    return any(c.get("type") == RECALLED and c.get("status") == "False" for c in told)
+
+
+def answered(status: Fields) -> bool:
+    """Whether the center answered when this status was written."""
+    told = status.get("conditions") or []
+    return any(c.get("type") == "Reachable" and c.get("status") == "True" for c in told)
 
 
 def _credible(site: CenterRuntime, now: float) -> Made:

@@ -20,7 +20,7 @@ from huiju.api.center import ComputeCenterSpec
 from huiju.api.zones import time_zone
 from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime, HubSide
-from huiju.hub.center_status import Fields, refused, status_of
+from huiju.hub.center_status import Fields, answered, refused, status_of, unread
 from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
 from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
@@ -97,6 +97,10 @@ class Centers:
     def records(self) -> list[Record]:
         """All known centers."""
         return list(self._records.values())
+
+    def answered(self) -> set[str]:
+        """The centers that, by their statuses, answered when they were last looked at."""
+        return {name for name, record in self._records.items() if answered(record.status)}
 
     def changed(self, name: str) -> None:
         """Something that the status shows may have changed."""
@@ -177,6 +181,7 @@ class Centers:
             time.time(),
         )
         runtime = CenterRuntime(name, spec, identity, lease, self._hub)
+        runtime.unread = unread(status)
         runtime.lost_since = seconds(str(status.get("lostSince") or ""))
         record = self._records[name] = Record(runtime, uid)
         self._sites.add(runtime)

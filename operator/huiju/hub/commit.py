@@ -26,6 +26,7 @@ from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.lifecycle import Verdict
 from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.recall import Recall
 from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
@@ -69,6 +70,7 @@ class Committer:
         renderer: Renderer,
         sites: Sites,
         needs: Needs,
+        recall: Recall,
         settings: HubSettings,
     ) -> None:
         self._jobs = jobs
@@ -76,13 +78,14 @@ class Committer:
         self._renderer = renderer
         self._sites = sites
         self._needs = needs
+        self._recall = recall
         self._settings = settings
 
     async def commit(self, decision: Place) -> Committed:
         """Write the placement, unless the job has changed so that it no longer holds."""
         for attempt in range(TRIES):
             job = self._jobs.by_uid(decision.job.uid)
-            if job is None or not _still_wanted(job):
+            if job is None or not _still_wanted(job) or self._recall.forgotten(job):
                 return Committed(Result.STALE)
             try:
                 return await self._once(job, decision)
@@ -132,7 +135,8 @@ class Committer:
         )
         after = replace(after, data=tuple(each.fixed for each in bound))
         written = await self._writer.write(job, after, resource_version=body_version(body))
-        return Committed(Result.COMMITTED, written, bundle)
+        marked = self._renderer.marked(bundle, placement)
+        return Committed(Result.COMMITTED, written, marked)
 
     async def _stage(
         self, job: JobObject, decision: Place, bound: tuple[Bound, ...], lacks: tuple[Bound, ...]

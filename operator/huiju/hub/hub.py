@@ -34,7 +34,9 @@ from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.objects import JobObject
 from huiju.hub.population import Population
+from huiju.hub.proof import Proof, placement_key
 from huiju.hub.queues import Queues
+from huiju.hub.recall import Recall
 from huiju.hub.reconciler import Reconciler
 from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
@@ -126,7 +128,9 @@ class Hub:
         )
         self.mover = Mover(client, self.catalog, self.sites, replica_writer, settings)
         self.keeper = Keeper(client, self.catalog, self.sites, copier, self._waker, settings)
-        renderer = Renderer(client, hub_id, self.sites.get, settings.guard_image)
+        self._proof = Proof()
+        self.recall = Recall(self.sites, self.jobs, self._proof, self.dispatcher.wake)
+        renderer = Renderer(client, hub_id, self.sites.get, settings.guard_image, self._proof)
         writer = JobWriter(client, self.jobs)
         acceptance = Acceptance(
             self.queues.spec,
@@ -143,8 +147,9 @@ class Hub:
             acceptance,
             writer,
             renderer,
-            Committer(self.jobs, writer, renderer, self.sites, self.needs, settings),
+            Committer(self.jobs, writer, renderer, self.sites, self.needs, self.recall, settings),
             self.needs,
+            self.recall,
             self.waits,
             announcer,
             metrics,
@@ -184,6 +189,8 @@ class Hub:
             await self._informer.synced.wait()
             for informer in self.catalog.informers:
                 await informer.synced.wait()
+            self._proof.use(await self._placement_key())
+            self.recall.begin(self.centers.answered(), time.time())
             group.create_task(self.keeper.run(), name="datasets")
             group.create_task(self.mover.run(), name="transfers")
             group.create_task(self.centers.run(), name="centers")
@@ -195,6 +202,14 @@ class Hub:
             group.create_task(self._queue_statuses(), name="queues")
             group.create_task(self._resync(), name="resync")
 
+    async def _placement_key(self) -> bytes:
+        while True:
+            try:
+                return await placement_key(self.client, self.settings.namespace)
+            except (KubeError, TimeoutError) as error:
+                log.warning("no key for placements yet", extra={"error": str(error)})
+                await asyncio.sleep(2)
+
     async def _post_event(self, event: Mapping[str, Any], namespace: str) -> object:
         return await self.client.create(EVENTS, event, namespace)
 
@@ -202,7 +217,7 @@ class Hub:
 
     def ready(self) -> bool:
         """Whether a decision may be taken now."""
-        return self.synced
+        return self.synced and self.recall.complete
 
     def site(self, name: str) -> Any:
         """The center of this name."""
@@ -243,6 +258,7 @@ class Hub:
             self.population.gone(old.metadata.uid)
             self.sites.forget(old.metadata.uid)
             self.reconciler.forget(old.metadata.uid)
+            self.recall.settled(old.metadata.uid)
             self._acceptance.forget(old.metadata.uid)
             if old.status.epoch:
                 self.collector.deleted(old.metadata.uid)
@@ -260,6 +276,8 @@ class Hub:
 
     def _center_opened(self, name: str) -> None:
         """All that the center holds is known, or it was lost: its jobs are looked at."""
+        for job in self.recall.opened(name):
+            self.reconciler.queue.add(job.key)
         placed = [
             job
             for job in self.jobs

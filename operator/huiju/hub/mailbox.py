@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -217,9 +218,12 @@ class Mailbox:
         for report in work.status.attempts:
             self._add(found, uid, report)
         for attempt in work.spec.attempts:
-            if attempt.epoch not in found and attempt.desired != REMOVE:
+            epoch, said = attempt.epoch, attempt.placement
+            if epoch in found:
+                found[epoch] = replace(found[epoch], placement=said)
+            elif attempt.desired != REMOVE:
                 # It lies in the mailbox: the agent may make it any moment, or has made it.
-                found[attempt.epoch] = Observation(uid, attempt.epoch, State.PENDING, 0, 0)
+                found[epoch] = Observation(uid, epoch, State.PENDING, 0, 0, placement=said)
         return tuple(found.values())
 
     @staticmethod

@@ -173,6 +173,8 @@ class Population:
         held = self._holding.get(uid)
         if held is not None and held.epoch == placement.epoch and held.center == placement.center:
             return
+        if held is not None:
+            self._release(uid)  # a placement that a restored hub found again takes another's place
         site = self._sites.holding(placement)
         if site is None:
             return

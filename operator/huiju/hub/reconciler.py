@@ -25,8 +25,9 @@ from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
 from huiju.hub.lane import Crowded
 from huiju.hub.lifecycle import Action, Plan, decide, kind_of
-from huiju.hub.objects import JobObject
+from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.population import Population
+from huiju.hub.recall import Recall, recalled
 from huiju.hub.renderer import Renderer
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
@@ -40,6 +41,7 @@ from huiju.telemetry.metrics import HubMetrics
 log = logging.getLogger(__name__)
 CROWDED_PAUSE: Final = 5.0
 STRAY_PAUSE: Final = 2.0
+RECALL_PAUSE: Final = 1.0
 
 
 class Reconciler:
@@ -56,6 +58,7 @@ class Reconciler:
         renderer: Renderer,
         committer: Committer,
         needs: Needs,
+        recall: Recall,
         waits: Waits,
         events: Announcer,
         metrics: HubMetrics,
@@ -70,6 +73,7 @@ class Reconciler:
         self._renderer = renderer
         self._committer = committer
         self._needs = needs
+        self._recall = recall
         self._waits = waits
         self._events = events
         self._metrics = metrics
@@ -122,8 +126,13 @@ class Reconciler:
         if self._jobs.get(key) is not job or self._population.deciding(uid):
             self.queue.add(key)
             return
-        seen = self._sites.seen(job)
         now = time.time()
+        forgotten = self._recall.forgotten(job)
+        if forgotten is not None:
+            await self._take_over(job, forgotten, now)
+            return
+        self._recall.settled(uid)
+        seen = self._recall.seen(job, self._sites.seen(job))
         plan = decide(job, verdict, seen, now, self._settings, self._needs.staged(job))
         stop = self._stops.get(uid)
         if stop is not None and plan.action is Action.NONE and _live(seen.observed):
@@ -145,6 +154,14 @@ class Reconciler:
         status = transitions.observed(job.status, job.metadata.generation)
         return Plan(transitions.unknown(status, message, now), again=now + pause)
 
+    async def _take_over(self, job: JobObject, forgotten: PlacementStatus, now: float) -> None:
+        """Go on from a placement that the status has forgotten, as after a restore."""
+        status = transitions.observed(job.status, job.metadata.generation)
+        written = await self._writer.write(job, recalled(status, forgotten, now))
+        self._recall.taken_over(written)
+        self._events.transition(written, job.status.reason)
+        self.queue.add(job.key)
+
     async def _carry_out(self, job: JobObject, plan: Plan, now: float) -> None:
         uid, before = job.metadata.uid, job.status.placement
         if plan.action is Action.CLEAR:
@@ -160,6 +177,8 @@ class Reconciler:
         match plan.action:
             case Action.NONE | Action.CLEAR:
                 pass
+            case Action.ENSURE if not self._recall.complete:
+                self.queue.add_after(job.key, RECALL_PAUSE)  # it may run elsewhere by now
             case Action.ENSURE:
                 await self._ensure(job)
             case Action.STOP:
@@ -182,6 +201,9 @@ class Reconciler:
         return job
 
     async def _write_wait(self, job: JobObject, now: float) -> None:
+        held_back = self._recall.held_back
+        if held_back:
+            self._waits.note(job.metadata.uid, Reason.HUB_RESTORED, held_back, now)
         due, later = self._waits.due(job.metadata.uid, job.status.reason, now)
         if later is not None:
             self.queue.add_after(job.key, later - now)

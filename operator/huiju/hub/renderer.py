@@ -18,6 +18,7 @@ from huiju.centers.render import DispatchRefused, JobView, Target, render
 from huiju.hub.bodies import view_of
 from huiju.hub.carry import read_carried
 from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.proof import Proof
 from huiju.kube.client import Client
 from huiju.kube.errors import NotFound, Transient
 from huiju.kube.resources import CROSS_REGION_JOBS
@@ -50,11 +51,13 @@ class Renderer:
         hub_id: str,
         facts: Callable[[str], CenterFacts | None],
         image: str,
+        proof: Proof,
     ) -> None:
         self._client = client
         self._hub_id = hub_id
         self._facts = facts
         self._image = image
+        self._proof = proof
 
     async def body(self, job: JobObject) -> JobView | None:
         """The whole job as cached or read now; None if it is gone or edited where it matters."""
@@ -107,7 +110,7 @@ class Renderer:
         self, body: JobView, placement: PlacementStatus, mounts: tuple[Mount, ...] = ()
     ) -> Bundle:
         """The bundle of a placement that was committed before."""
-        return await self._render(
+        bundle = await self._render(
             body,
             placement.center,
             placement.epoch,
@@ -117,6 +120,11 @@ class Renderer:
             mounts,
             guarded=placement.guarded,
         )
+        return self.marked(bundle, placement)
+
+    def marked(self, bundle: Bundle, placement: PlacementStatus) -> Bundle:
+        """The bundle of a placement, with the hub's word on it."""
+        return self._proof.marked(bundle, placement)
 
     async def _render(
         self,

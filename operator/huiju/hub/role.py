@@ -95,7 +95,8 @@ OWN: Final = (
         "",
         ("secrets",),
         ("get", "create"),
-        "Reads the kubeconfigs that ComputeCenters name; makes the Secret of its certificate.",
+        "Reads the kubeconfigs that ComputeCenters name; makes the Secrets of its certificate and"
+        " of the key by which it knows its placements again.",
     ),
     RoleRule(
         "",

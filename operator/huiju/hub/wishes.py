@@ -15,7 +15,7 @@ from typing import Any, Final
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.mailbox import REMOVE, RUN, STOP, Attempt, Work, mailbox_of
-from huiju.centers.names import Origin
+from huiju.centers.names import PLACEMENT, Origin
 from huiju.centers.refusals import DispatchRefused, template_refusal
 from huiju.kube.client import Client, preconditions
 from huiju.kube.errors import AlreadyExists, ApiStatus, Forbidden, KubeError, NotFound
@@ -244,12 +244,14 @@ class Wishes:
             }
             for number, obj in enumerate(carried)
         ]
+        workload = bundle.objects[-1]
         return {
             "epoch": bundle.epoch,
             "desired": RUN,
             "namespace": bundle.center_namespace,
             "workload": bundle.workload,
             "hash": bundle.hash,
+            "placement": workload["metadata"]["annotations"].get(PLACEMENT, ""),
             "carried": refs,
             "objects": [obj for obj in bundle.objects if obj["kind"] not in _CARRIED],
         }

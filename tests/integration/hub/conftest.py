@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from huiju.hub.proof import placement_key
 from huiju.kube.client import Client
 from huiju.kube.resources import (
     COMPUTE_CENTERS,
@@ -64,14 +65,21 @@ async def world(
         }
         await joining.namespace(client, joining.SYSTEM)
         await joining.namespace(client, namespace)
+        await placement_key(client, joining.SYSTEM)  # no test counts the write that makes it
         await joining.queue(client, "research")
         for center in centers:
             await joining.join(client, center)
-        yield World(hub, {c.name: c for c in centers}, client, clients, namespace)
+        made = World(hub, {c.name: c for c in centers}, client, clients, namespace)
+        yield made
         await client.raw("DELETE", CROSS_REGION_JOBS.path(namespace))
         await client.raw("DELETE", COMPUTE_CENTERS.path())
         await client.raw("DELETE", COMPUTE_QUEUES.path())
-        await asyncio.gather(*(_empty(client) for client in clients.values()))
+        await empty(made)
+
+
+async def empty(world: World) -> None:
+    """Remove what jobs made in the centers."""
+    await asyncio.gather(*(_empty(client) for client in world.center_clients.values()))
 
 
 async def _empty(center: Client) -> None:

@@ -60,6 +60,20 @@ def test_what_the_center_does_not_show(
     assert found == ({} if expected is None else {1: expected})
 
 
+def test_an_epoch_that_was_passed_over_is_gone() -> None:
+    """A restored hub wants again what it had given up: never made, it must not seem to come."""
+    shown = {2: Report(2, "running", placement="word")}
+    found = reports_of(work({"epoch": 1}), shown, {}, ())
+    assert {r.epoch: r.state for r in found} == {1: "gone", 2: "running"}
+    assert found[1].placement == "word"
+
+
+def test_what_the_hub_has_said_here_is_not_told_back() -> None:
+    shown = {1: Report(1, "running", placement="word"), 2: Report(2, "running", placement="two")}
+    found = reports_of(work({"epoch": 1}), shown, {}, ())
+    assert [r.placement for r in found] == ["", "two"]
+
+
 def test_a_refusal_is_a_failed_placement_for_the_hub() -> None:
     refusal = DispatchRefused(Reason.SHARING_POLICY, "not here")
     report = refusal_report(1, refusal, NOW)
