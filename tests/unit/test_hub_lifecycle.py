@@ -15,6 +15,7 @@ from huiju.hub.clock import seconds
 from huiju.hub.lifecycle import Action, Bringing, Reach, Seen, Staged, Verdict, decide
 from huiju.hub.objects import DataStatus, JobObject, JobStatus, PlacementStatus
 from huiju.hub.settings import HubSettings
+from huiju.hub.withdrawal import Withdrawn
 
 NOW = 1_800_000_000.0
 SETTINGS = HubSettings()
@@ -404,3 +405,67 @@ def test_a_job_that_is_not_wanted_gives_its_staging_up(spec: dict[str, Any]) -> 
     assert plan.status.staging is None
     refused = decide(job(staging_status()), Verdict(False), Seen(), NOW, SETTINGS)
     assert refused.status.staging is None
+
+
+# --- data that was taken away while the job runs ------------------------------------------------
+
+REVOKED = Withdrawn(Reason.GRANT_REVOKED, "team-b/corpus v1: grant revoked.", 600.0)
+
+
+def taken(status: JobStatus, seen: Seen, now: float, **spec: Any) -> Any:
+    return decide(job(status, **spec), OK, seen, now, SETTINGS, None, REVOKED)
+
+
+def test_a_job_is_told_at_once_and_stopped_when_its_grace_is_over() -> None:
+    running = observed(State.RUNNING, ready=1)
+    told = taken(placed(), running, NOW)
+    assert told.action is Action.NONE
+    assert told.again == NOW + 600
+    assert words(told.status)["DataAllowed"] == "False"
+    said = next(c for c in told.status.conditions if c.type == "DataAllowed")
+    assert said.reason == "GrantRevoked"
+    assert "stopped at 2027-01-15T08:10:00Z" in said.message
+    # A hub that starts in between goes on with the time that was written.
+    assert taken(told.status, running, NOW + 500).action is Action.NONE
+    due = taken(told.status, running, NOW + 600)
+    assert (due.action, due.reason) == (Action.STOP, Reason.GRANT_REVOKED)
+    gone = observed(State.SUSPENDED, reason=Reason.GRANT_REVOKED)
+    after = taken(told.status, gone, NOW + 610).status
+    assert after.placement is None
+    assert after.history[0].reason == "GrantRevoked"
+    assert after.placement_failures == 0
+    refused = Verdict(False, Reason.GRANT_REVOKED, "revoked")
+    waits = decide(job(after), refused, Seen(), NOW + 620, SETTINGS).status
+    assert (waits.phase, waits.reason) == ("Queued", "GrantRevoked")
+    assert "DataAllowed" not in words(waits)
+
+
+def test_a_job_that_may_use_its_data_again_in_time_runs_on() -> None:
+    running = observed(State.RUNNING, ready=1)
+    told = taken(placed(), running, NOW)
+    again = decide(job(told.status), OK, running, NOW + 599, SETTINGS)
+    assert again.action is Action.NONE
+    assert "DataAllowed" not in words(again.status)
+    # Revoked anew, the grace is a new one.
+    assert taken(again.status, running, NOW + 700).action is Action.NONE
+
+
+def test_nothing_starts_with_data_whose_grace_is_over() -> None:
+    told = taken(placed(), Seen(Reach.SYNCED), NOW)
+    assert told.action is Action.ENSURE
+    late = taken(told.status, Seen(Reach.SYNCED), NOW + 601)
+    assert late.action is Action.CLEAR
+    assert late.status.placement is None
+
+
+def test_work_that_is_done_counts_whatever_became_of_the_right_to_its_data() -> None:
+    told = taken(placed(), observed(State.RUNNING, ready=1), NOW)
+    done = taken(told.status, observed(State.SUCCEEDED), NOW + 601)
+    assert done.status.phase == "Succeeded"
+
+
+def test_what_its_user_wants_goes_before() -> None:
+    running = observed(State.RUNNING, ready=1)
+    told = taken(placed(), running, NOW)
+    due = taken(told.status, running, NOW + 601, cancel=True)
+    assert (due.action, due.reason) == (Action.STOP, Reason.CANCELLED)

@@ -251,6 +251,10 @@ class DatasetShareSpec(ApiModel):
     """Whether a person agrees to each grant. Automatic is for public data."""
     grant_lifetime: Duration | None = None
     """Longest life of a grant; none is no limit."""
+    revocation_grace: Duration = "10m"
+    """How long running jobs keep what they may not use any more, to write a checkpoint or to be
+    allowed again; then they are stopped, and copies that were made for nobody else are removed.
+    No link is signed and no job is placed meanwhile."""
     copies: Annotated[list[CopyRule], by("name"), Field(max_length=16)] = []
     """Copies that are kept whether a job asks for them or not."""
     pins: Annotated[list[Name], SET, Field(max_length=256)] = []
@@ -541,6 +545,10 @@ class DatasetReplicaStatus(ApiModel):
     """When a job last needed it."""
     pinned_by: Annotated[list[ShortText], ATOMIC, Field(max_length=16)] = []
     """Jobs, rules and pins that keep it; the first few."""
+    used_by: Annotated[list[Label], ATOMIC, Field(max_length=64)] = []
+    """Namespaces whose jobs have needed it; the latest."""
+    barred_at: Timestamp | None = None
+    """Since when none of these may use it any more; it is removed `spec.revocationGrace` later."""
 
 
 class DatasetReplica(KubeObject):

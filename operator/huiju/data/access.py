@@ -25,6 +25,21 @@ from huiju.api.reasons import Reason
 from huiju.scheduling.filter import matches
 
 LATEST: Final = "latest"
+WITHDRAWS: Final = frozenset(
+    {
+        Reason.GRANT_REQUESTED,
+        Reason.GRANT_DENIED,
+        Reason.GRANT_SUSPENDED,
+        Reason.GRANT_REVOKED,
+        Reason.GRANT_EXPIRED,
+        Reason.NO_GRANT,
+        Reason.PERMISSION_DENIED,
+        Reason.UNKNOWN_DATASET,
+        Reason.RESIDENCY_FORBIDS,
+    }
+)
+"""Refusals that take from running jobs what they have. A new license is none: it binds those who
+come after it."""
 AUTOMATIC: Final = "automatic"
 
 

@@ -99,6 +99,10 @@ class Copy:
     """Center that it is read from while it moves."""
     damaged_source: bool = False
     """Its last transfer found the owner's files missing or changed."""
+    barred: Refused | None = None
+    """Why none of the namespaces that it was made for may use it any more."""
+    barred_at: float = 0.0
+    """Since when that is known, 0 for not noted yet."""
 
     @property
     def verified(self) -> bool:

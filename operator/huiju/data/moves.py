@@ -175,7 +175,14 @@ class _Look:
             return None
         if not copy.verified:
             return Evict(copy, Reason.COPY_EVICTED, "Nobody needs it any more.")
-        return self._unused(copy, share)
+        return self._withdrawn(copy, share) or self._unused(copy, share)
+
+    def _withdrawn(self, copy: Copy, share: Share) -> Evict | None:
+        grace = parse_duration(share.spec.revocation_grace)
+        if copy.barred is None or not copy.barred_at or self._now < copy.barred_at + grace:
+            return None
+        message = f"Nobody that it was made for may use it any more: {copy.barred.message}"
+        return Evict(copy, copy.barred.reason, message)
 
     def _unused(self, copy: Copy, share: Share) -> Evict | None:
         if share.spec.unused_lifetime is None:

@@ -13,11 +13,13 @@ from enum import Enum
 from huiju.api.durations import parse_duration
 from huiju.api.reasons import Reason
 from huiju.centers.observe import Failure, Observation, State
-from huiju.hub import failover, staging
+from huiju.data.access import WITHDRAWS
+from huiju.hub import failover, staging, withdrawal
 from huiju.hub import status as transitions
 from huiju.hub.clock import seconds
 from huiju.hub.objects import JobObject, JobStatus, PlacementStatus
 from huiju.hub.settings import HubSettings
+from huiju.hub.withdrawal import Withdrawn
 
 
 class Action(Enum):
@@ -128,11 +130,14 @@ def decide(
     now: float,
     settings: HubSettings,
     staged: Staged | None = None,
+    withdrawn: Withdrawn | None = None,
 ) -> Plan:
-    """What is due for `job` now; `staged` tells of its data while that is on its way."""
+    """What is due for `job` now; `staged` tells of its data while that is on its way, `withdrawn`
+    of what it has mounted and may not use any more."""
     status = transitions.observed(job.status, job.metadata.generation)
     if transitions.finished(status):
         return _after_the_end(job, status, now, settings)
+    status = withdrawal.noted(status, withdrawn if status.placement else None, now)
     if status.placement is None:
         return _without_placement(job, status, verdict, staged, now, settings)
     match seen.reach:
@@ -143,7 +148,11 @@ def decide(
         case Reach.ABSENT:
             return Plan(_in_no_center(job, status, status.placement.center, now))
         case Reach.SYNCED:
-            return _with_placement(job, status, status.placement, seen, now, settings)
+            ends = withdrawal.ends_at(status, withdrawn) if withdrawn is not None else None
+            if withdrawn is None or ends is None or now < ends:
+                plan = _with_placement(job, status, status.placement, seen, now, settings)
+                return plan if ends is None else _looked_at(plan, ends)
+            return _taken(job, status, status.placement, withdrawn, seen, now, settings)
 
 
 def _after_the_end(job: JobObject, status: JobStatus, now: float, settings: HubSettings) -> Plan:
@@ -206,6 +215,33 @@ def _with_placement(
             return _failed(job, status, observed, now, settings)
         case State.PENDING | State.RUNNING:
             return _alive(job, status, placement, observed, now)
+
+
+def _looked_at(plan: Plan, at: float) -> Plan:
+    """The plan, and a look at this time at the latest."""
+    return replace(plan, again=min(plan.again or at, at))
+
+
+def _taken(
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    withdrawn: Withdrawn,
+    seen: Seen,
+    now: float,
+    settings: HubSettings,
+) -> Plan:
+    """Its time with data that it may not use is over: nothing of it starts, and what runs stops."""
+    observed = seen.observed
+    missing = observed is None or observed.state is State.GONE
+    if missing and _unwanted(job) is None:
+        after = transitions.vacated(status, withdrawn.reason, withdrawn.message, now)
+        return Plan(after, Action.CLEAR)
+    plan = _with_placement(job, status, placement, seen, now, settings)
+    alive = observed is not None and observed.state in (State.PENDING, State.RUNNING)
+    if alive and plan.action is Action.NONE:
+        return Plan(status, Action.STOP, withdrawn.reason, withdrawn.message)
+    return plan
 
 
 def _alive(
@@ -363,7 +399,7 @@ def _requeue(
     now: float,
     settings: HubSettings,
 ) -> Plan:
-    if reason is Reason.PREEMPTED:
+    if reason is Reason.PREEMPTED or reason in WITHDRAWS:
         # Nothing failed: it waits at its old place, without back-off, and nothing is counted.
         return Plan(transitions.vacated(status, reason, message, now))
     if reason is Reason.MOVED:

@@ -133,7 +133,8 @@ class Reconciler:
             return
         self._recall.settled(uid)
         seen = self._recall.seen(job, self._sites.seen(job))
-        plan = decide(job, verdict, seen, now, self._settings, self._needs.staged(job))
+        staged, withdrawn = self._needs.staged(job), self._needs.withdrawn(job)
+        plan = decide(job, verdict, seen, now, self._settings, staged, withdrawn)
         stop = self._stops.get(uid)
         if stop is not None and plan.action is Action.NONE and _live(seen.observed):
             plan = Plan(plan.status, Action.STOP, *stop)

@@ -79,6 +79,21 @@ class Moving:
     """Where the consumer's nodes have their folders."""
     data: Path
     """The bucket's folder."""
+    folder: Path
+    """The test's own."""
+    agents: dict[str, AsyncExitStack]
+    """What runs, by center."""
+
+    # --- as what kills and restarts ------------------------------------------------------------
+
+    async def start_agent(self, center: str) -> None:
+        """Start the agent of a center."""
+        self.agents[center] = AsyncExitStack()
+        await self.agents[center].enter_async_context(_agent(self.world, self.folder, center))
+
+    async def end_agent(self, center: str) -> None:
+        """End it as a crash would: nothing is tidied up."""
+        await self.agents.pop(center).aclose()
 
     # --- as people -----------------------------------------------------------------------------
 
@@ -149,6 +164,10 @@ class Moving:
         """Decide anew."""
         change = {"spec": {"decision": {"decision": decision, "by": "wang"}}}
         await self.world.client.patch(DATASET_GRANTS, "corpus", change, self.world.namespace)
+
+    async def edit_share(self, **spec: Any) -> None:
+        """Change fields of the share's spec."""
+        await self.world.client.patch(DATASET_SHARES, "corpus", {"spec": spec}, self.owners)
 
     async def replicate(self) -> str:
         """Order a copy."""
@@ -232,11 +251,14 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
         played = await stack.enter_async_context(
             pullers(world.centers[CONSUMER], folder / "pods", root)
         )
-        for center in (CONSUMER, OWNER):
-            await stack.enter_async_context(_agent(world, folder, center))
+        made = Moving(world, owners, store, relay, played, root, data, folder, {})
         try:
-            yield Moving(world, owners, store, relay, played, root, data)
+            for center in (CONSUMER, OWNER):
+                await made.start_agent(center)
+            yield made
         finally:
+            for center in tuple(made.agents):
+                await made.end_agent(center)
             await _clean(world, owners)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from huiju.api.reasons import Reason
+from huiju.data.access import Refused
 from huiju.data.copies import CopyId, Demand
 from huiju.data.naming import replica_name
 from tests.copy_worlds import NOW, World, copy, federation, holder, part, share
@@ -210,3 +211,29 @@ def test_replicas_of_one_copy_have_one_name() -> None:
     assert name == replica_name("corpus.zh", "u1", "v1", "n1", ["a/*", "b/*"])
     assert name != replica_name("corpus.zh", "u1", "v1", "n1")
     assert name.startswith("corpus-zh-")
+
+
+def test_a_copy_that_nobody_may_use_any_more_goes_when_the_grace_is_over() -> None:
+    why = Refused(Reason.GRANT_REVOKED, "revoked")
+    made = world(holder("n1"), copies=[copy("n1", barred=why, barred_at=NOW - 599)])
+    assert not made.plan().evict
+    made.now += 1
+    (out,) = made.plan().evict
+    assert (out.reason, out.copy.epoch) == (Reason.GRANT_REVOKED, 1)
+    made.demands = (job("n1"),)
+    assert not made.plan().evict, "a job that is not stopped yet has it mounted"
+
+
+def test_a_copy_that_a_rule_or_a_person_wants_outlives_a_grant() -> None:
+    why = Refused(Reason.GRANT_REVOKED, "revoked")
+    old: dict[str, Any] = {"barred": why, "barred_at": NOW - 9999}
+    made = world(holder("n1"), copies=[copy("n1", wanted=True, **old)])
+    assert not made.plan().evict
+    made = world(holder("n1"), copies=[copy("n1", **old)])
+    made.shares = [share(copies=[rule(1, regions=["north"])])]
+    assert not made.plan().evict
+
+
+def test_a_copy_is_not_gone_before_its_grace_was_written_down() -> None:
+    why = Refused(Reason.GRANT_REVOKED, "revoked")
+    assert not world(holder("n1"), copies=[copy("n1", barred=why)]).plan().evict

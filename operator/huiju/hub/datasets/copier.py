@@ -6,16 +6,19 @@ of two hubs that would begin one transfer one does; a replica's object goes last
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+from huiju.data.access import Refused
 from huiju.data.copies import Demand, version_named
 from huiju.data.moves import Evict, Make, Plan, Start, plan
 from huiju.hub.clock import seconds
 from huiju.hub.datasets import replicas
-from huiju.hub.datasets.catalog import Body, Catalog, Replica
+from huiju.hub.datasets.catalog import Body, Catalog, Replica, place_of
 from huiju.hub.datasets.holders import answers, copy_of, holders_of
 from huiju.hub.datasets.replicawriter import HELD, ReplicaWriter
+from huiju.hub.datasets.withdrawals import barred
 from huiju.hub.sites import Sites
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
@@ -47,10 +50,21 @@ class Copier:
         return plan(
             [known.share for known in self._catalog.shares()],
             holders_of(self._sites, now),
-            [copy_of(replica) for replica in self._catalog.replicas()],
+            [
+                dataclasses.replace(copy_of(replica), barred=self._barred(replica, now))
+                for replica in self._catalog.replicas()
+            ],
             self._demands(),
             now,
         )
+
+    def _barred(self, replica: Replica, now: float) -> Refused | None:
+        known = self._catalog.share(replica.share_key)
+        site = self._sites.get(replica.spec.center)
+        if known is None or known.share.uid != replica.spec.share_uid or site is None:
+            return None
+        grants = self._catalog.grants_for(known.share)
+        return barred(replica, known.share, grants, place_of(site.name, site.spec), now)
 
     async def carry_out(self, due: Plan, now: float) -> None:
         """Do what is due; what fails is due again at the next look."""
@@ -136,7 +150,8 @@ class Copier:
         if replica.verified and asked and self._answers(replica.spec.center):
             await self._writer.write(replica, replicas.checking(replica, now))
             return
-        await self._writer.write(replica, replicas.kept(replica, pins, now))
+        out = self._barred(replica, now) is not None
+        await self._writer.write(replica, replicas.kept(replica, pins, out, now))
 
     def _answers(self, center: str) -> bool:
         site = self._sites.get(center)

@@ -119,4 +119,5 @@ def copy_of(replica: Replica) -> Copy:
         seconds(str(status.get("retryAt") or "")),
         str(status.get("source") or ""),
         error.get("reason") in _DAMAGE,
+        barred_at=seconds(str(status.get("barredAt") or "")),
     )

@@ -17,6 +17,7 @@ import msgspec
 
 from huiju.api.center import DataStore
 from huiju.api.dataset import Version
+from huiju.api.durations import parse_duration
 from huiju.api.reasons import Reason
 from huiju.centers.jobview import ViewData
 from huiju.centers.mounts import Mount
@@ -31,6 +32,7 @@ from huiju.hub.lifecycle import Bringing, Staged, Verdict
 from huiju.hub.objects import DataStatus, JobObject
 from huiju.hub.sites import Sites
 from huiju.hub.status import finished
+from huiju.hub.withdrawal import Withdrawn
 from huiju.scheduling.model import DataNeed
 
 OK: Final = Verdict(True)
@@ -144,19 +146,9 @@ class Needs:
         bound = self.bind(job)
         if isinstance(bound, Refused):
             return Verdict(False, bound.reason, bound.message)
-        places = [holder.place for holder in self.holders().values()]
+        holders = self.holders().values()
         for each in bound:
-            refused = [
-                access.may_use(
-                    each.share,
-                    each.grant,
-                    job.metadata.namespace,
-                    each.version,
-                    place,
-                    self._clock(),
-                )
-                for place in places
-            ]
+            refused = [self._refused(job, each, holder) for holder in holders]
             first = next(iter(refused), None)
             if first is not None and all(refused) and first.reason is not Reason.RESIDENCY_FORBIDS:
                 message = f"spec.data, {each.entry.mount_path}: {first.message}"
@@ -177,16 +169,14 @@ class Needs:
         return tuple(self._need(job, each, only) for each in bound)
 
     def _need(self, job: JobObject, bound: Bound, only: str) -> DataNeed:
-        holders, now = self.holders(), self._clock()
+        holders = self.holders()
         owner = bound.share.spec.source.center
         copies = frozenset(r.spec.center for r in self.copies(bound) if r.verified)
         size = self._size(bound)
         sender = holders.get(owner)
         barred = []
         for name, holder in sorted(holders.items()):
-            refused = access.may_use(
-                bound.share, bound.grant, job.metadata.namespace, bound.version, holder.place, now
-            )
+            refused = self._refused(job, bound, holder)
             if refused is None and name not in copies:
                 refused = self._cannot_come(bound, holder, sender, size)
                 if refused is None and only and name != only:
@@ -263,15 +253,8 @@ class Needs:
             return bound
         holder = self.holders().get(center)
         for each in bound:
-            refused = holder is not None and access.may_use(
-                each.share,
-                each.grant,
-                job.metadata.namespace,
-                each.version,
-                holder.place,
-                self._clock(),
-            )
-            if refused:
+            refused = self._refused(job, each, holder) if holder is not None else None
+            if refused is not None:
                 return refused
         return tuple(each for each in bound if self.verified(each, center) is None)
 
@@ -311,6 +294,31 @@ class Needs:
         words = f"{bound.share.key} does not come to {center}: {said.get('message') or reason}"
         known = reason in {str(each) for each in Reason}
         return Staged(Bringing.FAILED, Reason(reason) if known else Reason.TRANSFER_FAILED, words)
+
+    # --- what was taken away ---------------------------------------------------------------------
+
+    def withdrawn(self, job: JobObject) -> Withdrawn | None:
+        """What a placed job has mounted and may not use any more; what has to go first of it."""
+        placement = job.status.placement
+        if placement is None or not job.spec.data:
+            return None
+        holder = self.holders().get(placement.center)
+        fixed = {data.mount_path: data for data in job.status.data}
+        found = []
+        for entry in entries_of(str(job.spec.data)):
+            bound = self._bind(job.metadata.namespace, entry, fixed.get(entry.mount_path))
+            if isinstance(bound, Refused) or holder is None:
+                continue
+            refused = self._refused(job, bound, holder)
+            if refused is not None and refused.reason in access.WITHDRAWS:
+                grace = parse_duration(bound.share.spec.revocation_grace)
+                message = f"{bound.share.key} {bound.version.name}: {refused.message}"
+                found.append(Withdrawn(refused.reason, message, grace))
+        return min(found, key=lambda each: each.grace, default=None)
+
+    def _refused(self, job: JobObject, bound: Bound, holder: Holder) -> Refused | None:
+        space, now = job.metadata.namespace, self._clock()
+        return access.may_use(bound.share, bound.grant, space, bound.version, holder.place, now)
 
     # --- what is held, and mounted ---------------------------------------------------------------
 

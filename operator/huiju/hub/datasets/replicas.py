@@ -22,6 +22,7 @@ from huiju.kube.resources import DATASET_REPLICAS
 
 VERIFIED: Final = "Verified"
 _MOST_PINS: Final = 16
+_MOST_USERS: Final = 64
 _USE_STEP: Final = 600.0
 """Seconds. A copy in use is said to be so this often at most."""
 Fields = dict[str, Any]
@@ -90,15 +91,22 @@ def leaving(replica: Replica, reason: Reason, message: str, now: float) -> Field
     return told(replica, fields, ("eta", "window", "retryAt", "rate"), reason, message, now)
 
 
-def kept(replica: Replica, pins: Sequence[str], now: float) -> Fields:
-    """Who keeps the copy, and when a job last needed it."""
+def kept(replica: Replica, pins: Sequence[str], barred: bool, now: float) -> Fields:
+    """Who keeps the copy, who has used it and when; `barred`: none of these may any more."""
     fields = dict(replica.status)
     shown = list(pins[:_MOST_PINS])
     if shown:
         fields["pinnedBy"] = shown
     else:
         fields.pop("pinnedBy", None)
-    used = any(pin.startswith(JOB) for pin in pins)
+    used = {pin.removeprefix(JOB).partition("/")[0] for pin in pins if pin.startswith(JOB)}
+    known = [str(space) for space in fields.get("usedBy") or ()]
+    if not used <= set(known):
+        fields["usedBy"] = sorted([*known, *sorted(used - set(known))][-_MOST_USERS:])
+    if not barred:
+        fields.pop("barredAt", None)
+    elif not fields.get("barredAt"):
+        fields["barredAt"] = stamp(now)
     if used and now - seconds(str(fields.get("lastUsed") or "")) >= _USE_STEP:
         fields["lastUsed"] = stamp(now)
     return fields

@@ -44,7 +44,8 @@ class Waker:
     def share_changed(self, key: str) -> None:
         """A share, a grant or a replica changed."""
         known = self._catalog.share(key)
-        seen: tuple[Any, ...] = ()
+        rights: tuple[Any, ...] = ()
+        copies: list[tuple[Any, ...]] = []
         if known is not None:
             replicas = list(self._catalog.replicas_of(known.share))
             for source in {str(r.status.get("source")) for r in replicas if self._links.note(r)}:
@@ -54,15 +55,16 @@ class Waker:
                 for g in self._catalog.grants()
                 if g.grant.spec.dataset.name == known.share.name
             ]
-            seen = (
+            rights = (
                 known.share.uid,
                 known.generation,
-                sorted(map(_seen, replicas)),
                 sorted(grants, key=lambda grant: grant[0]),
             )
-        if self._shares.get(key) != seen:
-            self._shares[key] = seen
-            self._wake()
+            copies = sorted(map(_seen, replicas))
+        before = self._shares.get(key)
+        if before != (rights, copies):
+            self._shares[key] = (rights, copies)
+            self._wake(placed=before is None or before[0] != rights)
 
     def centers_seen(self, holders: dict[str, Holder], now: float) -> None:
         """The centers as they are now."""
@@ -80,13 +82,17 @@ class Waker:
         for name in seen:
             if self._centers.get(name) != seen[name]:
                 self._hooks.center_changed(name)
-        self._centers = seen
+        moved = any(
+            name in self._centers and self._centers[name][0] != seen[name][0] for name in seen
+        )
         self._hooks.centers_anew()
-        self._wake()
+        self._centers = seen
+        self._wake(placed=moved)
 
-    def _wake(self) -> None:
+    def _wake(self, *, placed: bool) -> None:
+        """Have jobs looked at; those that run too where it is about what they may use."""
         for job in self._hooks.jobs_with_data():
-            if job.status.placement is None:
+            if placed or job.status.placement is None:
                 self._hooks.look_at(job.key)
 
 
