@@ -75,6 +75,7 @@ async def _one(given: argparse.Namespace, seed: int) -> Outcome:
     outcome = await _run(given, seed, plan)
     print(
         f"seed {seed}: {outcome.faults} faults, {outcome.jobs} jobs, {outcome.attempts} pods,"
+        f" {outcome.guarded} guarded runs, {outcome.failovers} failovers,"
         f" {outcome.seconds:.0f} s, {len(outcome.violations)} violations",
         flush=True,
     )
@@ -118,6 +119,8 @@ def _report(outcomes: Sequence[Outcome], path: Path | None) -> None:
         "violations": sum(len(outcome.violations) for outcome in outcomes),
         "jobs": sum(outcome.jobs for outcome in outcomes),
         "pods": sum(outcome.attempts for outcome in outcomes),
+        "guarded": sum(outcome.guarded for outcome in outcomes),
+        "failovers": sum(outcome.failovers for outcome in outcomes),
         "seconds": round(sum(outcome.seconds for outcome in outcomes)),
         "requests": {f"{step}:{fault}": glitches[step, fault] for step, fault in cells()},
         "deeds": dict(sorted(deeds.items())),

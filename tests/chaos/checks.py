@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from huiju.api.reasons import Reason
 from huiju.kube.resources import (
     CONFIG_MAPS,
     CROSS_REGION_JOBS,
@@ -32,31 +33,49 @@ _HUB: Final = "huiju.dev/hub"
 Fields = dict[str, Any]
 
 
-async def settle(made: Federation, orders: Iterable[Order], seconds: float) -> list[str]:
-    """Wait until every job has its right end; tell of those that have not."""
+async def settle(
+    made: Federation, orders: Iterable[Order], wiped: Container[str], seconds: float
+) -> list[str]:
+    """Wait until every job has its right end; tell of those that have not.
+
+    A job of a center that was `wiped` may wait for the word of a person, and says so.
+    """
     wanted = {order.name: ENDS[order.course] for order in orders}
     wrong: list[str] = []
     end = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < end:
         found = await stubbornly(lambda: made.user.list_all(CROSS_REGION_JOBS, NAMESPACE))
         jobs = {job["metadata"]["name"]: job for job in found.items}
-        wrong = [told for name, ends in wanted.items() if (told := _wrong(name, ends, jobs))]
+        wrong = [told for name, ends in wanted.items() if (told := _wrong(name, ends, jobs, wiped))]
         if not wrong:
             return []
         await asyncio.sleep(0.5)
     return wrong
 
 
-def _wrong(name: str, ends: frozenset[str], jobs: Mapping[str, Fields]) -> str:
+def _wrong(
+    name: str, ends: frozenset[str], jobs: Mapping[str, Fields], wiped: Container[str]
+) -> str:
     job = jobs.get(name)
     if job is None:
         return "" if not ends else f"job {name} is gone; it must end {_either(ends)}"
     status = job.get("status") or {}
     if not ends:
         return f"job {name} was deleted and is still there, {_short(status)}"
-    if status.get("phase") in ends:
+    if status.get("phase") in ends or _waits_for_a_person(status, wiped):
         return ""
     return f"job {name} must end {_either(ends)}, is {_short(status)}"
+
+
+def _waits_for_a_person(status: Mapping[str, Any], wiped: Container[str]) -> bool:
+    place = status.get("placement") or {}
+    return status.get("reason") == Reason.CENTER_DELETED and place.get("center") in wiped
+
+
+async def failovers(made: Federation) -> int:
+    """How often jobs have left lost centers."""
+    jobs = (await made.user.list_all(CROSS_REGION_JOBS, NAMESPACE)).items
+    return sum((job.get("status") or {}).get("failovers", 0) for job in jobs)
 
 
 def _either(ends: frozenset[str]) -> str:

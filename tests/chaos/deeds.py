@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,15 +33,15 @@ class Deeds:
         self._made = made
         self._hub_id = hub_id
         self._busy: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in made.clusters}
-        self.wiped: list[tuple[str, float]] = []
-        """Centers that were built anew, and when."""
+        self.wiped: set[str] = set()
+        """Centers that were built anew."""
 
     async def do(self, blow: Blow) -> bool:
         """Do it, to its end; False where there was nothing to hit."""
         match blow.deed:
             case Deed.KILL | Deed.FREEZE | Deed.LEAP:
                 return await self._to_program(blow)
-            case Deed.PARTITION | Deed.MUTE | Deed.BREAK:
+            case Deed.PARTITION | Deed.LOST | Deed.MUTE | Deed.BREAK:
                 return await self._to_link(blow)
             case Deed.SERVER_DIES | Deed.STORE_DIES | Deed.SERVER_FREEZES | Deed.FORGET_HISTORY:
                 async with self._busy[blow.where]:
@@ -90,7 +90,7 @@ class Deeds:
     async def _to_link(self, blow: Blow) -> bool:
         proxy = self._made.proxies[blow.where]
         match blow.deed:
-            case Deed.PARTITION:
+            case Deed.PARTITION | Deed.LOST:
                 proxy.partition()
             case Deed.MUTE:
                 proxy.mute()
@@ -126,9 +126,13 @@ class Deeds:
             return True
         await stubbornly(lambda: _gone_ok(self._made.user.delete(COMPUTE_CENTERS, name)))
         cluster = self._made.clusters[name]
-        await _restart(cluster, (Component.ETCD, Component.APISERVER), 0.5, cluster.forget)
-        self.wiped.append((name, asyncio.get_running_loop().time()))
+        self.wiped.add(name)
+        # Controllers too: what they remember of the objects that are gone is not so any more.
+        await _restart(cluster, cluster.spec.components, 0.5, cluster.forget)
         await stubbornly(lambda: self._made.equip(name))
+        sentinel = f"sentinel-{name}"
+        self._made.programs[sentinel].kill()
+        await self._made.start(sentinel)
         await stubbornly(lambda: self._made.join(name))
         return True
 
@@ -203,7 +207,7 @@ class Deeds:
 
 async def _restart(
     cluster: Cluster,
-    components: tuple[Component, ...],
+    components: Sequence[Component],
     seconds: float,
     between: Callable[[], None] = lambda: None,
 ) -> None:
@@ -221,7 +225,7 @@ async def _restart(
             while component not in cluster.processes():
                 launch(cluster.folder, component)
                 await asyncio.sleep(0.5)
-        await cluster.ready(80)
+        await cluster.ready(80, revive=True)
 
 
 async def _gone_ok(work: Any) -> None:

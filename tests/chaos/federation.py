@@ -1,7 +1,8 @@
 """A federation for storms: a hub, two push centers and a pull center, with a proxy on every link.
 
-Decides who reaches what through which proxy and with which rights: those of the charts. Invariants:
-no program reaches an API server but through its proxy; leaving the context ends everything.
+Each center has its sentinel, and a lab kubelet that plays the pods of guarded jobs. Decides who
+reaches what through which proxy and with which rights: those of the charts. Invariants: no program
+of Huiju's reaches an API server but through its proxy; leaving the context ends everything.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 import yaml
 
 from huiju.centers import agentrole, role
+from huiju.centers.lease import LEASE_PATH
 from huiju.centers.mailbox import mailbox_of
 from huiju.centers.role import RoleRule
 from huiju.hub import role as hubrole
@@ -31,11 +33,13 @@ from huiju.kube.resources import (
 from lab import federation, joining, ports
 from lab.cluster import Cluster
 from lab.hubprocess import HubProcess
-from lab.kwokctl import HUB, ClusterSpec
+from lab.kubeletprocess import KubeletProcess
+from lab.kwokctl import HOST, HUB, ClusterSpec
 from lab.nodes import add_nodes
 from lab.proxy import FaultProxy
 from tests.chaos.load import CONFIG, QUEUES, SECRET, WORD
 from tests.chaos.plan import CENTERS, LINKS, PULL, PUSH
+from tests.integration.hub import leasing
 
 NAMESPACE: Final = "storm"
 NODES: Final = 2
@@ -54,6 +58,16 @@ class Federation:
     """The administrator's, past the proxies."""
     proxies: dict[str, FaultProxy]
     programs: dict[str, HubProcess]
+
+    @property
+    def lake(self) -> Path:
+        """The folder that all centers reach, for checkpoints."""
+        return self.folder / "lake"
+
+    @property
+    def runs(self) -> Path:
+        """What the lab kubelets ran, for `lab/runrecord.py`."""
+        return self.folder / "runs.jsonl"
 
     @property
     def user(self) -> Client:
@@ -75,6 +89,13 @@ class Federation:
         client = self.clients[center]
         await add_nodes(client, _KIND, NODES, prefix=f"{center}-")
         await client.apply(PRIORITY_CLASSES, role.priority_class(), manager="owner", force=True)
+        text = await leasing.sentinel_account(client, self.clusters[center])
+        proxied = _through(text, self.proxies[f"sentinel-{center}"])
+        _private(self.sentinel_file(center), proxied)
+
+    def sentinel_file(self, center: str) -> Path:
+        """The kubeconfig of a center's sentinel."""
+        return self.folder / f"sentinel-{center}.kubeconfig"
 
 
 @asynccontextmanager
@@ -98,12 +119,12 @@ async def _parts(
             name: await stack.enter_async_context(await one.client(settings=_PATIENT))
             for name, one in clusters.items()
         }
-        ends = {link: clusters["hub" if link == "agent" else link] for link in LINKS}
+        ends = {link: clusters[_end(link)] for link in LINKS}
         proxies = {
             link: await stack.enter_async_context(FaultProxy(end, seed=seed))
             for link, end in ends.items()
         }
-        hub_port, agent_port = ports.reserve(2, folder)
+        hub_port, agent_port, *more_ports = ports.reserve(2 + 2 * len(CENTERS), folder)
         made = Federation(folder, clusters, clients, proxies, {})
         await _install(made)
         hub_file = await _hub_account(made)
@@ -117,6 +138,8 @@ async def _parts(
             f"--center-kubeconfig={agent_files[1]}",
             f"--center={PULL}",
         )
+        for center in CENTERS:
+            _guard(stack, made, center, more_ports.pop(), more_ports.pop())
         try:
             for center in PUSH:
                 await made.join(center)
@@ -130,14 +153,34 @@ async def _parts(
 
 
 def _program(folder: Path, name: str, port: int, file: Path, *more: str) -> HubProcess:
+    program = name.partition("-")[0]
+    flag = "--center-kubeconfig" if program == "sentinel" else "--kubeconfig"
     return HubProcess(
         file,
         folder / f"{name}.log",
         port,
         more,
-        words=(name, "--kubeconfig"),
+        words=(program, flag),
         module="tests.chaos.program",
     )
+
+
+def _guard(
+    stack: AsyncExitStack, made: Federation, center: str, port: int, lease_port: int
+) -> None:
+    """A center's sentinel, and the kubelet whose guards ask it."""
+    folder, name = made.folder, f"sentinel-{center}"
+    made.programs[name] = _program(
+        folder, name, port, made.sentinel_file(center), f"--lease-port={lease_port}"
+    )
+    file = _private(folder / f"{center}.kubeconfig", made.clusters[center].kubeconfig_text())
+    url = f"http://{HOST}:{lease_port}{LEASE_PATH}"
+    stack.enter_context(KubeletProcess(file, center, folder / center, made.runs, url))
+
+
+def _end(link: str) -> str:
+    """The cluster that a link leads to."""
+    return "hub" if link == "agent" else link.removeprefix("sentinel-")
 
 
 # --- what is installed ----------------------------------------------------------------------------
@@ -160,7 +203,8 @@ async def _install(made: Federation) -> None:
     await joining.namespace(pull, joining.SYSTEM)
     policy = {"apiVersion": "v1", "kind": "ConfigMap"}
     meta = {"metadata": {"name": agentrole.POLICY, "namespace": joining.SYSTEM}}
-    await pull.apply(CONFIG_MAPS, policy | meta | {"data": {}}, manager="owner", force=True)
+    data = {"data": {"hostPaths": str(made.lake)}}
+    await pull.apply(CONFIG_MAPS, policy | meta | data, manager="owner", force=True)
     joined = {
         "apiVersion": COMPUTE_CENTERS.api_version,
         "kind": COMPUTE_CENTERS.kind,
@@ -186,8 +230,12 @@ async def _account(
     text = await joining.account(
         made.clients[cluster], made.clusters[cluster], name, _rules(name, rules)
     )
-    config = yaml.safe_load(text)
-    config["clusters"][0]["cluster"]["server"] = made.proxies[link].server
+    return _through(text, made.proxies[link])
+
+
+def _through(kubeconfig: str, proxy: FaultProxy) -> str:
+    config = yaml.safe_load(kubeconfig)
+    config["clusters"][0]["cluster"]["server"] = proxy.server
     return yaml.safe_dump(config)
 
 
@@ -212,7 +260,8 @@ async def _agent_accounts(made: Federation) -> tuple[Path, Path]:
 
 async def _join(made: Federation, center: str, leading_to: str) -> None:
     text = await _account(made, leading_to, leading_to, role.ACCOUNT, role.RULES)
-    await joining.join(made.user, made.clusters[center], name=center, kubeconfig=text)
+    spec = {"sharing": {"hostPaths": [str(made.lake)]}}
+    await joining.join(made.user, made.clusters[center], name=center, kubeconfig=text, spec=spec)
 
 
 def _private(path: Path, text: str) -> Path:

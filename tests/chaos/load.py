@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from huiju.kube.resources import CROSS_REGION_JOBS
-from lab.fates import Fate, pod_annotations
+from lab.fates import PLAYED, PREFIX, Fate, pod_annotations
 
 QUEUES: Final = ("research", "product")
 WORD: Final = "correct-horse-battery"
@@ -34,6 +35,8 @@ class Course(StrEnum):
     PAUSE = "pause"
     """Suspended and resumed."""
     MOVE = "move"
+    GUARD = "guard"
+    """Runs as real processes under a guard, saves checkpoints, and leaves a lost center."""
 
 
 ENDS: Final[dict[Course, frozenset[str]]] = {
@@ -45,6 +48,7 @@ ENDS: Final[dict[Course, frozenset[str]]] = {
     Course.DELETE: frozenset(),
     Course.PAUSE: frozenset({"Succeeded"}),
     Course.MOVE: frozenset({"Succeeded"}),
+    Course.GUARD: frozenset({"Succeeded"}),
 }
 """The phases that a job may have in the end; none: it is gone."""
 
@@ -78,9 +82,10 @@ def orders(seed: int, seconds: float, rate: float) -> list[Order]:
 
 
 def _order(chance: random.Random, at: float, number: int) -> Order:
-    courses = [Course.RUN] * 6 + list(Course)
+    courses = [Course.RUN] * 6 + [Course.GUARD] * 2 + list(Course)
     course = chance.choice(courses)
-    gang = chance.random() < 0.3
+    guarded = course is Course.GUARD
+    gang = chance.random() < 0.3 and not guarded
     return Order(
         at=round(at, 3),
         name=f"j{number:03}-{course}",
@@ -88,14 +93,14 @@ def _order(chance: random.Random, at: float, number: int) -> Order:
         queue=chance.choice(QUEUES),
         workers=2 if gang else 1,
         cards=8 if gang else chance.choice((1, 2, 4, 8)),
-        run_for=round(chance.uniform(0.5, 5.0), 2),
+        run_for=round(chance.uniform(0.5, 15.0 if guarded else 5.0), 2),
         carries=chance.random() < 0.4,
         act_after=round(chance.uniform(0.0, 4.0), 2),
     )
 
 
-def body(order: Order, namespace: str) -> dict[str, Any]:
-    """The job as its user submits it."""
+def body(order: Order, namespace: str, lake: Path) -> dict[str, Any]:
+    """The job as its user submits it; `lake` is a folder that all centers reach."""
     notes = pod_annotations(run_for=f"{order.run_for}s")
     if order.course is Course.FAIL:
         notes = pod_annotations(fate=Fate.FAIL, exit_code=3, after="0.3s")
@@ -109,6 +114,18 @@ def body(order: Order, namespace: str) -> dict[str, Any]:
         "retry": {"maxAttempts": 2 if order.course is Course.RETRY else 1},
         "schedulingDeadline": "10m",
     }
+    template: dict[str, Any] = {"metadata": {"annotations": notes}}
+    pod: dict[str, Any] = {"containers": [container]}
+    if order.course is Course.GUARD:
+        notes |= {PLAYED: "true", PREFIX + "save-every": "200ms"}
+        pod["volumes"] = [{"name": "lake", "hostPath": {"path": str(lake)}}]
+        container["volumeMounts"] = [{"name": "lake", "mountPath": "/lake"}]
+        spec |= {
+            "failover": {"policy": "Reschedule"},
+            "checkpoint": {"period": "1m", "directory": "/lake/checkpoints"},
+            # A guard that loses its sentinel for a while ends the attempt.
+            "retry": {"maxAttempts": 100},
+        }
     if order.carries:
         container["envFrom"] = [
             {"secretRef": {"name": SECRET}},
@@ -119,6 +136,5 @@ def body(order: Order, namespace: str) -> dict[str, Any]:
         "apiVersion": CROSS_REGION_JOBS.api_version,
         "kind": CROSS_REGION_JOBS.kind,
         "metadata": {"name": order.name, "namespace": namespace},
-        "spec": spec
-        | {"template": {"metadata": {"annotations": notes}, "spec": {"containers": [container]}}},
+        "spec": spec | {"template": template | {"spec": pod}},
     }

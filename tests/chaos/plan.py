@@ -18,8 +18,11 @@ from lab.faultrules import Fault
 PUSH: Final = ("east", "west")
 PULL: Final = "north"
 CENTERS: Final = (*PUSH, PULL)
-LINKS: Final = ("hub", *PUSH, "agent", PULL)
-"""Hub to its API server, hub to push centers, agent to the hub's API server, agent to its own."""
+SENTINELS: Final = tuple(f"sentinel-{center}" for center in CENTERS)
+"""Both a sentinel and its link to the API server of its center."""
+LINKS: Final = ("hub", *PUSH, "agent", PULL, *SENTINELS)
+"""Hub to its API server, hub to push centers, agent to the hub's API server, agent to its own,
+sentinels to those of their centers."""
 
 
 class Step(StrEnum):
@@ -49,6 +52,10 @@ class Step(StrEnum):
     """Wishes are read from a mailbox, and reports by the hub."""
     REPORT = "report"
     """The agent writes what it sees and has."""
+    ASK = "ask"
+    """A sentinel asks for its center's lease, and hears the answer."""
+    GRANT = "grant"
+    """The hub reads the asks of push centers and answers them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ STEPS: Final[dict[Step, Where]] = {
     Step.CARRY: Where(("hub",), ("create", "update", "patch", "delete"), "/centerworks"),
     Step.TAKE: Where(("hub", "agent"), _READ, "/(centerworks|centerinventories)"),
     Step.REPORT: Where(("agent",), ("patch", "create", "update"), "/center(works|inventories)"),
+    Step.ASK: Where(SENTINELS, ("get", *_READ, "create", "update", "patch"), "/leases"),
+    Step.GRANT: Where(PUSH, ("get", *_READ, "create", "update", "patch"), "/leases"),
 }
 
 READING: Final = frozenset({Step.INTAKE, Step.FOLLOW, Step.SENSE, Step.TAKE})
@@ -100,6 +109,8 @@ class Deed(StrEnum):
     FORGET_HISTORY = "forget-history"
     """etcd is compacted: old resource versions are gone."""
     PARTITION = "partition"
+    LOST = "lost"
+    """A partition that outlasts a center's lease."""
     MUTE = "mute"
     """Requests arrive, answers do not."""
     BREAK = "break"
@@ -120,8 +131,11 @@ class Deed(StrEnum):
 _OF_PROGRAMS: Final = (Deed.KILL, Deed.FREEZE, Deed.LEAP)
 _OF_LINKS: Final = (Deed.PARTITION, Deed.MUTE, Deed.BREAK)
 _OF_SERVERS: Final = (Deed.SERVER_DIES, Deed.STORE_DIES, Deed.SERVER_FREEZES, Deed.FORGET_HISTORY)
+_TO_CENTERS: Final = (*PUSH, "agent")
+"""The link that a center is lost with."""
+_LOST_FOR: Final = (24.0, 32.0)
 _RARE: Final = (Deed.WIPED, Deed.MISLED, Deed.NAMESPACE_DELETED)
-PROGRAMS: Final = ("hub", "agent")
+PROGRAMS: Final = ("hub", "agent", *SENTINELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +221,10 @@ def _blow(chance: random.Random, at: float) -> Blow:
         where = chance.choice(PROGRAMS)
     elif deed in _OF_LINKS:
         where = chance.choice(LINKS)
+    elif deed is Deed.LOST:
+        return Blow(
+            round(at, 3), deed, chance.choice(_TO_CENTERS), round(chance.uniform(*_LOST_FOR), 2)
+        )
     elif deed in _OF_SERVERS:
         where = chance.choice(("hub", *CENTERS))
     elif deed in (Deed.WIPED, Deed.MISLED):

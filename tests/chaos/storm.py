@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from huiju.kube.resources import NAMESPACES
+from lab import runrecord
 from lab.faultrules import Fault, Rule
 from tests.chaos import checks, users
 from tests.chaos.deeds import Deeds
@@ -41,6 +42,9 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     attempts: int = 0
     """Pods seen running."""
+    guarded: int = 0
+    """Runs of guarded pods."""
+    failovers: int = 0
     seconds: float = 0.0
 
     @property
@@ -87,7 +91,7 @@ async def _through(
         started = asyncio.get_running_loop().time()
         rules: list[tuple[Glitch, Rule]] = []
         async with asyncio.TaskGroup() as group:
-            group.create_task(users.play(work, made.user, started))
+            group.create_task(users.play(work, made.user, made.lake, started))
             for one in plan:
                 group.create_task(_befall(one, made, deeds, started, rules, outcome))
         await deeds.calm()
@@ -97,7 +101,7 @@ async def _through(
                 for key in {(one.step, one.fault) for one, _ in rules}
             }
         )
-        await _judge(made, work, record, outcome)
+        await _judge(made, work, deeds.wiped, record, outcome)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -135,17 +139,23 @@ async def _befall(
     rules.append((one, rule))
 
 
-async def _judge(made: Federation, work: list[Order], record: Record, outcome: Outcome) -> None:
+async def _judge(
+    made: Federation, work: list[Order], wiped: set[str], record: Record, outcome: Outcome
+) -> None:
     wrong = outcome.violations
-    wrong += await checks.settle(made, work, _SETTLED_WITHIN)
+    wrong += await checks.settle(made, work, wiped, _SETTLED_WITHIN)
+    outcome.failovers = await checks.failovers(made)
     wrong += await checks.truthful(made)
     wrong += await checks.secrets_kept(made)
     size = made.programs["hub"].memory()
     wrong += await checks.nothing_left(made, _CLEAN_WITHIN)
     wrong += record.overlaps()
+    guarded = runrecord.runs(made.runs)
+    wrong += [f"guarded runs met: {one}, {other}" for one, other in runrecord.overlaps(guarded)]
     wrong += record.over_commitments(CARDS)
     wrong += checks.crashes(process.log for process in made.programs.values())
     peak = made.programs["hub"].memory()
     if peak > size + _GROWTH:
         wrong.append(f"the hub grew from {size >> 20} to {peak >> 20} MiB while jobs went")
     outcome.attempts = len(record.runs)
+    outcome.guarded = len(guarded)

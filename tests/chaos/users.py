@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from huiju.kube.client import Client
@@ -22,26 +23,23 @@ _PATIENCE: Final = 90.0
 T = TypeVar("T")
 
 
-async def play(orders: list[Order], client: Client, started: float) -> dict[str, str]:
-    """Carry out all orders from the loop's time `started` on; returns the jobs' UIDs by name."""
+async def play(orders: list[Order], client: Client, lake: Path, started: float) -> None:
+    """Carry out all orders from the loop's time `started` on."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_play(order, client, started)) for order in orders]
-    return dict(task.result() for task in tasks)
+        for order in orders:
+            group.create_task(_play(order, client, lake, started))
 
 
-async def _play(order: Order, client: Client, started: float) -> tuple[str, str]:
+async def _play(order: Order, client: Client, lake: Path, started: float) -> None:
     await asyncio.sleep(max(0.0, started + order.at - asyncio.get_running_loop().time()))
-    uid = await stubbornly(lambda: _submit(order, client))
+    await stubbornly(lambda: _submit(body(order, NAMESPACE, lake), client))
     await asyncio.sleep(order.act_after)
     await stubbornly(lambda: _act(order, client))
-    return order.name, uid
 
 
-async def _submit(order: Order, client: Client) -> str:
+async def _submit(job: dict[str, Any], client: Client) -> None:
     with suppress(AlreadyExists):
-        await client.create(CROSS_REGION_JOBS, body(order, NAMESPACE), NAMESPACE)
-    made = await client.get(CROSS_REGION_JOBS, order.name, NAMESPACE)
-    return str(made["metadata"]["uid"])
+        await client.create(CROSS_REGION_JOBS, job, NAMESPACE)
 
 
 async def _act(order: Order, client: Client) -> None:
@@ -49,7 +47,7 @@ async def _act(order: Order, client: Client) -> None:
         await client.patch(CROSS_REGION_JOBS, order.name, {"spec": spec}, NAMESPACE)
 
     match order.course:
-        case Course.RUN | Course.FAIL | Course.RETRY:
+        case Course.RUN | Course.FAIL | Course.RETRY | Course.GUARD:
             return
         case Course.CANCEL:
             await change(cancel=True)

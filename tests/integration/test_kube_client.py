@@ -267,6 +267,20 @@ async def test_one_hanging_call_holds_up_no_other(
             await stuck
 
 
+async def test_calls_under_way_fail_in_order_when_the_client_is_closed(
+    bare_cluster: Cluster, bare_proxy: FaultProxy
+) -> None:
+    settings = ClientSettings(deadline=PATIENCE)
+    async with await bare_cluster.client(server=bare_proxy.server, settings=settings) as client:
+        bare_proxy.add(Fault.HANG, "get")
+        stuck = asyncio.create_task(client.get(NAMESPACES, "kube-public"))
+        async with asyncio.timeout(PATIENCE):
+            while not bare_proxy.seen["get", "namespaces"]:
+                await asyncio.sleep(0.01)
+    with pytest.raises(Transient):
+        await stuck
+
+
 async def test_an_answer_cut_short_is_an_error(
     bare_cluster: Cluster, bare_proxy: FaultProxy
 ) -> None:

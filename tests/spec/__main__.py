@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.spec", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="jobs in the model")
     parser.add_argument("--faults", type=int, default=1, help="faults on one way through the model")
-    parser.add_argument("--most", type=int, default=4_000_000, help="stop after so many states")
+    parser.add_argument("--most", type=int, default=40_000_000, help="stop after so many states")
     flags = parser.parse_args()
     bad = False
     for name, mutation in MUTATIONS.items():
@@ -24,10 +24,16 @@ def main() -> int:
         bad |= not found.violation
         _show(f"without the rule {name!r}", found)
     began = time.monotonic()
-    found = explore(Rules(), jobs=flags.jobs, faults=flags.faults, most=flags.most)
+    found = explore(
+        Rules(), jobs=flags.jobs, faults=flags.faults, most=flags.most, progress=_progress
+    )
     _show(f"the protocol, jobs {flags.jobs}, faults {flags.faults}", found)
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
     return int(bad or bool(found.violation) or not found.complete)
+
+
+def _progress(seen: int, left: int) -> None:
+    sys.stderr.write(f"{seen} states, {left} of them not walked yet\n")
 
 
 def _show(what: str, found: Found) -> None:

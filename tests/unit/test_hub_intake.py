@@ -69,3 +69,11 @@ def test_a_job_with_automatic_failover_needs_centers_that_guard_and_room_for_the
         other = job_of(job(1, failover={"policy": policy})).shape
         assert not other.guarded
         assert CPU not in dict(other.request)
+
+
+def test_a_job_that_is_looked_after_needs_centers_that_take_the_guard_and_no_sentinel() -> None:
+    asked = job(1, progress={"file": "/scratch/beat", "deadline": "10m"})
+    shape = job_of(asked).shape
+    assert (shape.watched, shape.guarded) == (True, False)
+    assert dict(shape.request)[CPU] == 200
+    assert not job_of(job(1)).shape.watched

@@ -289,8 +289,15 @@ class Progress(ApiModel):
     http: ProgressHttp | None = None
     """An answer of the pod that changes."""
     deadline: Annotated[Duration, _positive("deadline", ": give the longest time without change")]
-    """An attempt without a change for so long is ended (`NoProgress`) and placed again; it runs
-    from the start of the containers, so it covers the slowest start."""
+    """An attempt without a change for so long is ended (`NoProgress`) and placed again."""
+    start_deadline: (
+        Annotated[
+            Duration, _positive("startDeadline", ": give the longest time to the first change")
+        ]
+        | None
+    ) = None
+    """The first change may take so long from the start of the containers: loading data, compiling.
+    Default: the deadline."""
     max_restarts: Annotated[Int, Field(ge=0, le=100)] = 3
     """So many attempts may end so; the next one that does ends the job."""
 

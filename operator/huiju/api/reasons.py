@@ -252,9 +252,9 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Cure what `status.avoid` names; the center is tried again at the time given there.",
         ),
         Reason.GUARD_UNAVAILABLE: Description(
-            "The job wants automatic failover, and the center cannot guard its pods; the message"
-            " says what is missing.",
-            "Cure what the message names in the center, or set another `spec.failover.policy`.",
+            "The job needs a guard (automatic failover, `spec.progress`), which pods cannot have"
+            " in the center; the message says why.",
+            "Cure what the message names in the center, or do without what needs a guard.",
         ),
         Reason.SHARING_LIMIT: Description(
             "Jobs of the federation hold as much of the center as its owner lends.",
@@ -333,7 +333,8 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Rename or delete that object in the center, or submit the job under another name.",
         ),
         Reason.NO_PROGRESS: Description(
-            "The job showed no progress within `spec.progress.deadline`, so the attempt was ended.",
+            "The job showed no progress within `spec.progress.deadline`, or none at all within"
+            " `startDeadline`, so the attempt was ended.",
             "Read its logs, and raise the deadline if it is too short; the job is placed again.",
         ),
         Reason.NODE_LOST: Description(

@@ -267,6 +267,8 @@ def _guard(
 def _watch_progress(guard: KubeDict, main: KubeDict, progress: ViewProgress) -> None:
     """Let the guard see the file, or know the port, by which the job shows that it gets on."""
     told: dict[str, Any] = {"deadline": parse_duration(progress.deadline)}
+    if progress.start_deadline:
+        told["startDeadline"] = parse_duration(progress.start_deadline)
     if progress.http is not None:
         told |= {"port": progress.http.port, "path": progress.http.path}
     else:

@@ -93,6 +93,7 @@ class ViewProgress(msgspec.Struct, rename="camel", frozen=True):
     """See `api.job.Progress`; how often it may fail is the hub's."""
 
     deadline: str
+    start_deadline: str = ""
     file: str = ""
     http: ViewProgressHttp | None = None
 

@@ -37,6 +37,7 @@ def center_view(
     now: float,
     links: tuple[Link, ...] | None = None,
     unguarded: str = "",
+    unwatched: str = "",
 ) -> Center:
     """What a center can run now; `closed` names the reason that nothing may be placed there.
 
@@ -51,6 +52,7 @@ def center_view(
         closed=closed,
         closed_message=message,
         unguarded=unguarded,
+        unwatched=unwatched,
         limits=share_limits(sharing, inventory.census()),
         namespaces=tuple(sharing.namespaces),
         image_prefixes=tuple(sharing.image_prefixes),

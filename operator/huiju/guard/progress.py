@@ -2,8 +2,8 @@
 
 Decides when a container has shown no progress for too long. Invariants: only a change counts, so
 clocks that differ between file servers and nodes do not matter, nor does an answer that is always
-the same; the time runs from the container's start, and not while the machine sleeps; a look that
-never returns is no progress.
+the same, nor a file that an earlier attempt has left; the time runs from the container's start, and
+not while the machine sleeps; a look that never returns is no progress.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ Token = tuple[int, int] | bytes
 class Stall:
     """Counts the time since the last change. Pure but for the times it is given."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, start_deadline: float = 0.0) -> None:
         self._deadline = deadline
         self._since: float | None = None
         self._token: Token | None = None
+        self._looked = False
+        self.allowed = start_deadline or deadline
+        """Seconds that the next change may take."""
         self.over = False
-        """No progress for longer than the deadline; stays."""
+        """No progress for longer than it was allowed; stays."""
 
     def begin(self, now: float) -> bool:
         """The container runs; True for the first time."""
@@ -44,13 +47,17 @@ class Stall:
         return first
 
     def note(self, token: Token | None, now: float) -> None:
-        """A look found this; None for nothing."""
-        if token is not None and token != self._token:
-            self._token, self._since = token, now
+        """A look found this; None for nothing. What the first look finds was there before."""
+        first, self._looked = not self._looked, True
+        if token is None or token == self._token:
+            return
+        self._token = token
+        if not first:
+            self._since, self.allowed = now, self._deadline
 
     def judge(self, now: float) -> bool:
         """Whether it is over."""
-        if self._since is not None and now - self._since > self._deadline:
+        if self._since is not None and now - self._since > self.allowed:
             self.over = True
         return self.over
 
@@ -62,7 +69,7 @@ class Watch:
         self._terms = terms
         self._pod_ip = pod_ip
         self._wait = wait
-        self._stall = Stall(terms.deadline)
+        self._stall = Stall(terms.deadline, terms.start_deadline)
 
     def trouble(self) -> str:
         """Why the pod is to be stopped; empty as long as it gets on."""
@@ -72,12 +79,14 @@ class Watch:
         if not self._stall.judge(now):
             return ""
         where = self._terms.file or f"port {self._terms.port}, {self._terms.path}"
-        return f"nothing changed at {where} for {self._terms.deadline:g} s"
+        return f"nothing changed at {where} for {self._stall.allowed:g} s"
 
     def _run(self) -> None:
         pause = max(0.05, min(self._terms.deadline / _LOOKS, _LONGEST_PAUSE))
-        while not self._wait(pause) and not self._stall.over:
+        while not self._stall.over:
             self._stall.note(look(self._terms, self._pod_ip), time.monotonic())
+            if self._wait(pause):
+                return
 
 
 def look(terms: ProgressTerms, pod_ip: str) -> Token | None:

@@ -70,6 +70,8 @@ class ProgressTerms(NamedTuple):
     file: str = ""
     port: int = 0
     path: str = "/"
+    start_deadline: float = 0.0
+    """Seconds that the first change may take; 0 is the deadline."""
 
 
 class Terms(NamedTuple):
@@ -163,11 +165,14 @@ def _progress(text: str) -> ProgressTerms | None:
             file=str(found.get("file") or ""),
             port=int(found.get("port") or 0),
             path=str(found.get("path") or "/"),
+            start_deadline=float(found.get("startDeadline") or 0),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TermsRefused(f"{PROGRESS}: {error}") from None
     if not 0 < made.deadline < math.inf or bool(made.file) == bool(made.port):
         raise TermsRefused(f"{PROGRESS}: it must have a deadline, and a file or a port")
+    if not 0 <= made.start_deadline < math.inf:
+        raise TermsRefused(f"{PROGRESS}: startDeadline is no time")
     return made
 
 

@@ -62,7 +62,7 @@ def _progress(job: JobObject) -> ViewProgress | None:
     if told is None:
         return None
     http = ViewProgressHttp(told.http.port, told.http.path) if told.http else None
-    return ViewProgress(told.deadline, told.file, http)
+    return ViewProgress(told.deadline, told.start_deadline, told.file, http)
 
 
 def _checkpoint(job: JobObject) -> ViewCheckpoint | None:

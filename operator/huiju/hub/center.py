@@ -251,6 +251,7 @@ class CenterRuntime:
             now=now,
             links=self._hub.links(self.name, self.spec, now),
             unguarded=self.guard_trouble,
+            unwatched=self.watch_trouble,
         )
 
     def _closed(self) -> tuple[str, str]:
@@ -291,9 +292,14 @@ class CenterRuntime:
     @property
     def guard_trouble(self) -> str:
         """Why pods cannot be guarded in the center, empty if they can be."""
-        image, allowed = self._hub.settings.guard_image, self.spec.sharing.image_prefixes
         if not self.has_sentinel:
             return "and no sentinel asks for the center's lease: install Huiju's there"
+        return self.watch_trouble
+
+    @property
+    def watch_trouble(self) -> str:
+        """Why pods cannot carry a guard there, under a lease or not; empty if they can."""
+        image, allowed = self._hub.settings.guard_image, self.spec.sharing.image_prefixes
         if not runs_sidecars(self.version):
             return f"and the center's Kubernetes {self.version} has no sidecars: 1.29 is the first"
         if not image:

@@ -40,8 +40,8 @@ class Fencing:
         self._granter = granter
         self._look_at = look_at
         self._interval = interval
-        self._told: dict[str, tuple[str, Reason, str]] = {}
-        """What is said of each center's lease."""
+        self._told: dict[str, tuple[str, Reason, str, str]] = {}
+        """What is said of each center's lease, and why it takes no guarded jobs."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -55,7 +55,7 @@ class Fencing:
 
     def _tell(self, site: CenterRuntime) -> None:
         """Nothing else tells that somebody has begun to ask, or that a lease ran out."""
-        now = leased(site, boottime())
+        now = (*leased(site, boottime()), site.guard_trouble)
         if self._told.get(site.name) != now:
             self._told[site.name] = now
             site.changed()

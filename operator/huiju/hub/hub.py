@@ -131,7 +131,7 @@ class Hub:
         self._proof = Proof()
         self.recall = Recall(self.sites, self.jobs, self._proof, self.dispatcher.wake)
         renderer = Renderer(client, hub_id, self.sites.get, settings.guard_image, self._proof)
-        writer = JobWriter(client, self.jobs)
+        writer = JobWriter(client, self.jobs, metrics.attempt_ended)
         acceptance = Acceptance(
             self.queues.spec,
             self.needs.verdict,

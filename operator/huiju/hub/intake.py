@@ -60,6 +60,7 @@ def shape_of(job: JobObject) -> JobShape:
         images=pods.other_images,
         brings=_brings(spec.carry if isinstance(spec.carry, str) else "", spec.workers > 1),
         guarded=_guarded(job),
+        watched=job.spec.progress is not None,
     )
 
 

@@ -6,6 +6,8 @@ so a decision on an old copy is refused by the API server and taken again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from huiju.hub import status as transitions
 from huiju.hub.jobcache import JobCache
 from huiju.hub.objects import JobObject, JobStatus
@@ -15,11 +17,15 @@ from huiju.kube.resources import CROSS_REGION_JOBS
 
 
 class JobWriter:
-    """Writes job statuses through one client."""
+    """Writes job statuses through one client.
 
-    def __init__(self, client: Client, jobs: JobCache) -> None:
+    `ended` is told center and reason of each placement that is over by what was written.
+    """
+
+    def __init__(self, client: Client, jobs: JobCache, ended: Callable[[str, str], None]) -> None:
         self._client = client
         self._jobs = jobs
+        self._ended = ended
 
     async def write(
         self, job: JobObject, after: JobStatus, *, resource_version: str = ""
@@ -42,6 +48,9 @@ class JobWriter:
             type=JobObject,
         )
         self._jobs.wrote(written)
+        center = transitions.over(job.status, written.status)
+        if center:
+            self._ended(center, written.status.reason)
         return written
 
     async def reread(self, job: JobObject) -> None:

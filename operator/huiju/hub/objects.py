@@ -96,6 +96,7 @@ class ProgressSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     """See `api.job.Progress`."""
 
     deadline: str
+    start_deadline: str = ""
     file: str = ""
     http: ProgressHttpSpec | None = None
     max_restarts: int = 3

@@ -73,6 +73,13 @@ def finished(status: JobStatus) -> bool:
     return holds(status, COMPLETE) or holds(status, FAILED)
 
 
+def over(before: JobStatus, after: JobStatus) -> str:
+    """The center whose placement of the job this change ended; empty if it ended none."""
+    if before.placement is None or finished(before):
+        return ""
+    return before.placement.center if after.placement is None or finished(after) else ""
+
+
 def refused(status: JobStatus, reason: Reason, message: str, now: float) -> JobStatus:
     """The job cannot be run as it is written; it waits for the user."""
     return replace(

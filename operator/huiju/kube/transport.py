@@ -278,6 +278,8 @@ class Transport:
         url = URL(link.base + call.path, encoded=True)
         again = call.method == "GET"
         while True:
+            if link.session.closed:
+                raise Transient(f"{self.name}: client is closed")
             try:
                 return await link.session.request(
                     call.method,

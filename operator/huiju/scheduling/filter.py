@@ -72,9 +72,12 @@ def _avoided(avoid: tuple[Avoid, ...], name: str, now: float) -> tuple[str, str]
 
 
 def _unguarded(shape: JobShape, center: Center) -> tuple[str, str] | None:
-    if not shape.guarded or not center.unguarded:
-        return None
-    return reasons.GUARD_UNAVAILABLE, f"the job wants automatic failover, {center.unguarded}"
+    if shape.guarded and center.unguarded:
+        return reasons.GUARD_UNAVAILABLE, f"the job wants automatic failover, {center.unguarded}"
+    if shape.watched and center.unwatched:
+        message = f"a guard is to look after the job's progress, {center.unwatched}"
+        return reasons.GUARD_UNAVAILABLE, message
+    return None
 
 
 def _owner(shape: JobShape, center: Center) -> tuple[str, str] | None:

@@ -145,6 +145,8 @@ class Center:
     closed_message: str = ""
     unguarded: str = ""
     """Why no pod can be guarded here, empty if pods can be."""
+    unwatched: str = ""
+    """Why no pod can carry a guard here, also one without a lease; empty if pods can."""
     limits: tuple[ShareLimit, ...] = ()
     namespaces: tuple[str, ...] = ("*",)
     """Patterns of hub namespaces that the owner lets in."""
@@ -228,6 +230,8 @@ class JobShape:
     """Kinds of objects that the job needs in the center beside its workload."""
     guarded: bool = False
     """Its pods must stop by themselves when the center's lease has run out."""
+    watched: bool = False
+    """A guard in its pods looks after its progress."""
 
 
 @dataclass(frozen=True, slots=True)

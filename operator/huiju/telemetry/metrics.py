@@ -200,6 +200,9 @@ class HubMetrics:
         self._failovers = self._counter(
             "failovers", "Jobs that left a lost center to run elsewhere.", "center"
         )
+        self._attempts = self._counter(
+            "attempts_ended", "Placements that ended, by center and reason.", "center", "reason"
+        )
         self._preempted = self._counter(
             "preemptions",
             "Jobs told to stop for another, by ground (guarantee, priority).",
@@ -290,6 +293,10 @@ class HubMetrics:
     def failed_over(self, center: str) -> None:
         """A job left this lost center."""
         self._failovers.labels(center).inc()
+
+    def attempt_ended(self, center: str, reason: str) -> None:
+        """A placement in this center is over, well or not."""
+        self._attempts.labels(center, reason).inc()
 
     def event_dropped(self) -> None:
         """An event was not sent."""

@@ -82,6 +82,18 @@ async def test_a_push_center_is_leased_while_hub_and_sentinel_are_there(leasing:
             await hubs.list_all(LEASES, joining.SYSTEM)
 
 
+async def test_a_guarded_job_waits_for_the_first_ask_and_no_longer(leasing: World) -> None:
+    world = leasing
+    image = "registry.example/huiju:lab"
+    async with running(world.hub, lease_profiles=PROFILES, guard_image=image):
+        job = {"failover": {"policy": "Reschedule"}, "placement": EAST_ONLY}
+        await world.submit("train", fate={"run_for": "20s"}, **job)
+        await world.until("train", lambda s: "no sentinel asks" in s.get("message", ""))
+        async with sentinel(world.centers["east"].credentials()):
+            status = await world.until("train", lambda s: "placement" in s)
+            assert (status["placement"]["center"], status["placement"]["guarded"]) == ("east", True)
+
+
 async def test_a_hub_that_is_busy_for_longer_than_a_lease_renews_it(
     leasing: World, tmp_path: Path
 ) -> None:

@@ -258,8 +258,14 @@ def test_progress_may_be_an_answer_and_goes_with_a_lease() -> None:
     spec = watched({"deadline": "90s", "http": {"port": 80, "path": "/step"}}, terms("fast"))
     read = read_terms(told(spec))
     assert read.sentinel is not None
-    assert read.progress == (90.0, "", 80, "/step")
+    assert read.progress == (90.0, "", 80, "/step", 0.0)
     assert "volumeMounts" not in spec["initContainers"][0]
+
+
+def test_the_guard_is_told_how_long_the_start_may_take() -> None:
+    read = read_terms(told(watched({**FILE, "startDeadline": "1h"})))
+    assert read.progress is not None
+    assert (read.progress.deadline, read.progress.start_deadline) == (600.0, 3600.0)
 
 
 def test_a_file_that_the_guard_cannot_see_is_refused() -> None:

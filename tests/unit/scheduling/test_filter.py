@@ -48,6 +48,7 @@ def refusal(one: Center, now: float = 10.0, **more: Any) -> Refusal:
         ({}, {"exclude_centers": ("east",)}, "CenterExcluded", "excludes"),
         ({}, {"avoid": (Avoid("east", "NodeLost", 70.0),)}, "CenterAvoided", "60 s"),
         ({"unguarded": "no sentinel"}, {"guarded": True}, "GuardUnavailable", "no sentinel"),
+        ({"unwatched": "no sidecars"}, {"watched": True}, "GuardUnavailable", "no sidecars"),
         ({"namespaces": ("team-b", "x-*")}, {}, "SharingPolicy", "x-*"),
         ({"image_prefixes": ("hub/",)}, {"images": ("evil/x",)}, "SharingPolicy", "evil/x"),
         ({"kinds": frozenset({"Secret"})}, {"brings": ("Service",)}, "SharingPolicy", "a Service"),
@@ -143,6 +144,7 @@ def test_an_avoided_center_comes_back() -> None:
         {"region": "elsewhere"},
         {"residency": frozenset[str]()},
         {"unguarded": "no sentinel"},
+        {"unwatched": "no sidecars"},
     ],
 )
 def test_a_center_whose_rules_change_is_asked_again(rule: dict[str, Any]) -> None:
@@ -152,6 +154,7 @@ def test_a_center_whose_rules_change_is_asked_again(rule: dict[str, Any]) -> Non
         "residency": "domestic",
         "images": ("i",),
         "guarded": True,
+        "watched": True,
     }
     made = core([replace(one, **rule)], [job("a", brings=("Secret",), **wishes)])
     assert not made.cycle(1.0).placed
@@ -170,5 +173,5 @@ def test_words_are_those_of_the_api() -> None:
 
 
 def test_a_center_that_cannot_guard_takes_whoever_needs_no_guard() -> None:
-    made = core([center("east", unguarded="no sentinel")], [job("a")])
+    made = core([center("east", unguarded="no sentinel", unwatched="old")], [job("a")])
     assert where(made.cycle(10.0).placed) == {"a": "east"}
