@@ -153,10 +153,18 @@ class Network(RuleBasedStateMachine):
         age=st.integers(0, 5),
         priority=st.integers(0, 1),
         runtime=st.sampled_from([None, 10.0, 40.0]),
+        known=st.sampled_from([(), (5.0, 10.0, 25.0, 90.0)]),
         copies=st.integers(1, 3),
     )
     def submit(
-        self, kind: Any, queue: str, age: int, priority: int, runtime: float | None, copies: int
+        self,
+        kind: Any,
+        queue: str,
+        age: int,
+        priority: int,
+        runtime: float | None,
+        known: tuple[float, ...],
+        copies: int,
     ) -> None:
         """Some equal jobs join a queue."""
         for _ in range(copies):
@@ -169,6 +177,7 @@ class Network(RuleBasedStateMachine):
                     submitted=self.now - age,
                     priority=priority,
                     expected_runtime=runtime,
+                    runtimes=known,
                 )
             )
 

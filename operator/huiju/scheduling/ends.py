@@ -7,7 +7,7 @@ told to stop come first.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from math import inf
 
@@ -21,17 +21,21 @@ _Entry = tuple[float, float, str, Placed]
 def expected_end(placed: Placed, now: float, speed: Speed) -> float:
     """When a placed job is expected to end, infinite if nobody told.
 
-    A job that outlives its expectation is expected to run half as long again, and so on, but not
-    beyond its longest run time. So an expectation stands until it has passed.
+    A job that outlives its expectation is expected to run as long as the middle one of the known
+    run times of jobs like it that are longer still; one that outlives them all, half as long again,
+    and so on; but none beyond its longest run time. So an expectation stands until it has passed.
     """
     job = placed.job
     latest = inf if job.max_runtime is None else placed.started + job.max_runtime
     if job.expected_runtime is None:
         return latest if latest > now else inf
-    runtime = max(1.0, job.expected_runtime / speed(job.shape, placed.alternative))
-    while placed.started + runtime <= now:
-        runtime *= 1.5
-    end = placed.started + runtime
+    rate = speed(job.shape, placed.alternative)
+    runtime, longer, known = max(1.0, job.expected_runtime), 0, job.runtimes
+    while placed.started + runtime / rate <= now:
+        longer = bisect_right(known, runtime, longer)
+        left = len(known) - longer
+        runtime = known[longer + left // 2] if left else 1.5 * runtime
+    end = placed.started + runtime / rate
     return latest if now < latest < end else end
 
 

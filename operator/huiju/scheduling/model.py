@@ -247,6 +247,8 @@ class Job:
     priority: int = 0
     expected_runtime: float | None = None
     """Seconds on the first alternative."""
+    runtimes: tuple[float, ...] = ()
+    """Quantiles of how long jobs like it ran, in seconds on the first alternative, ascending."""
     max_runtime: float | None = None
     not_before: float = 0.0
     """Backing off until then."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from huiju.scheduling.core import Core
+from huiju.scheduling.learning import Learner
 from huiju.scheduling.model import Center, DataNeed, Job, JobShape, Place, Queue
 from huiju.scheduling.policy import Policy
 from huiju.simulation.engine import Grant, Progress, Restart, Result, Room, SimJob, at_once, play
-from huiju.simulation.learning import Learner
 from huiju.simulation.site import Site
 from huiju.simulation.staging import Dataset, Stager
 
@@ -93,14 +93,15 @@ class Federation:
         if self._keep_home and one.home:
             job = replace(job, shape=replace(job.shape, centers=(one.home,)))
         if self._learner:
-            job = replace(job, expected_runtime=self._learner.expected(one))
+            told = self._learner.told(_key(one))
+            job = replace(job, expected_runtime=told.expected, runtimes=told.quantiles)
         self._core.set_job(self._data.wait(job, one.data))
 
     def finish(self, one: SimJob) -> None:
         """A job has ended."""
         self._give_back(one.job.uid)
         if self._learner:
-            self._learner.ended(one)
+            self._learner.ended(_key(one), one.duration)
 
     def stop(self, one: SimJob) -> None:
         """A job that was told to stop has stopped, and waits again."""
@@ -162,6 +163,12 @@ class Federation:
         """Why a job waits."""
         told = self._core.explain(uid, now)
         return told.reason if told else ""
+
+
+def _key(one: SimJob) -> tuple[str, int]:
+    """Jobs alike: of the same home and size."""
+    shape = one.job.shape
+    return (one.home, shape.workers * shape.alternatives[0].per_worker)
 
 
 class _Data:
