@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from huiju.kube.resources import DATASET_GRANTS, DATASET_SHARES
-from tests.integration.hub.harness import Fields, World, running
-from tests.integration.hub.moving import Moving, moving, phase_of
+from tests.integration.hub.harness import Fields, Leash, World, running
+from tests.integration.hub.moving import OWNER, Moving, moving, phase_of
 from tests.integration.hub.pulling import CENTER as CONSUMER
 from tests.integration.hub.pulling import MODEL
 from tests.integration.hub.test_transfers import until_nothing_is_left
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.lab, pytest.mark.federation]
 SIZES = {"train/a.bin": 2_500_000, "README.md": 12}
@@ -121,3 +123,45 @@ async def test_a_copy_that_its_owner_ordered_stays(world: World, tmp_path: Path)
         replica = await data.until(lambda r: bool(r["status"].get("barredAt")))
         assert phase_of(replica) == "Verified", "its owner asked for it here"
         assert data.copied(replica)
+
+
+async def test_hub_and_agents_may_die_at_any_step(world: World, tmp_path: Path) -> None:
+    async with moving(world, tmp_path, SIZES) as data:
+        async with running(world.hub):
+            await data.share(revocationGrace=LONG)
+            await data.publish("v1")
+            await data.grant()
+            await until_running(data, world)
+            await data.decide("Revoked")
+            before = await until_withdrawn(world, "GrantRevoked")
+        await data.end_agent(CONSUMER)
+        await data.end_agent(OWNER)
+        await data.edit_share(revocationGrace=SOON)
+        async with running(world.hub):
+            # The agent is away: the job is not given up, and its copy stays, until it was seen to
+            # have stopped.
+            status = await world.until_phase("train", "Unknown")
+            assert status["placement"]["epoch"] == 1
+            since = said(before, "DataAllowed")["lastTransitionTime"]
+            assert said(status, "DataAllowed")["lastTransitionTime"] == since
+            assert phase_of(await data.replica()) == "Verified"
+        await data.start_agent(CONSUMER)
+        async with asyncio.timeout(PATIENCE):
+            life = 0
+            while await data.replica():
+                life += 1
+                await one_life(world, data, Leash(allowed=2 + life))
+                if life % 3 == 0:
+                    await data.end_agent(CONSUMER)
+                    await data.start_agent(CONSUMER)
+        assert life > 1, "one hub did it all, and nothing was interrupted"
+        async with running(world.hub):
+            await data.start_agent(OWNER)
+            await stopped(data, world, "GrantRevoked")
+
+
+async def one_life(world: World, data: Moving, leash: Leash) -> None:
+    """A hub that may make so many writes, and then dies; it ends sooner if all is done."""
+    async with running(world.hub, leash):
+        while not leash.spent.is_set() and await data.replica():
+            await asyncio.sleep(0.05)

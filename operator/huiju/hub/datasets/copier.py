@@ -1,7 +1,7 @@
 """Carries out what is due for copies: makes replicas, begins transfers, takes copies out.
 
 Decides nothing (`data/moves.py` does). Invariants: every write is of the replica as it was read, so
-of two hubs that would begin one transfer one does; a replica's object goes last, after its bytes.
+of two hubs that would begin one transfer one does.
 """
 
 from __future__ import annotations
@@ -133,8 +133,7 @@ class Copier:
 
     async def _follow(self, replica: Replica, due: Plan, now: float) -> None:
         if replica.phase == "Gone":
-            await self._writer.drop(replica)
-            return
+            return  # `mover.py` lets it go
         if replica.phase == "Evicting" and self._sites.get(replica.spec.center) is None:
             log.warning(
                 "copy forgotten: its center has left with whatever it holds",

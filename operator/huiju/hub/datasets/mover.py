@@ -3,7 +3,8 @@
 Level-based: a pass reads what is decided and what the mailboxes hold, and brings one to the other.
 Decides nothing of what is copied where (`data/moves.py` does); it shares links among transfers by
 `data/budget.py`. Invariants: an order is of the replica's own epoch; links pass through unopened;
-what a center says of an older transfer changes nothing.
+what a center says of an older transfer changes nothing; a replica's object goes last, after its
+bytes and all that lies in mailboxes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, Final
 
 from huiju.api.center import Link
@@ -37,7 +38,7 @@ from huiju.hub.datasets.replicawriter import ReplicaWriter
 from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
 from huiju.kube.client import Client
-from huiju.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from huiju.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError, NotFound
 
 log = logging.getLogger(__name__)
 Fields = dict[str, Any]
@@ -86,19 +87,22 @@ class Mover:
                 await asyncio.sleep(self._settings.data_pause)
 
     def _open_desks(self, group: asyncio.TaskGroup) -> None:
-        """Follow the mailboxes of centers that transfers lead from or to, and that are there."""
-        wanted = {
-            name
-            for replica in self._catalog.replicas()
-            if mode_of(replica) is not None
-            for name in (replica.spec.center, str(replica.status.get("source") or ""))
-            if name and self._sites.get(name) is not None
-        }
+        """Follow the mailboxes of centers that transfers lead from or to, and that are there.
+
+        Those of ended transfers too: an earlier hub may have left something in them.
+        """
+        wanted = {name for replica in self._catalog.replicas() for name in self._ends(replica)}
         for name in wanted - self._desks.keys():
             desk = Desk(self._client, name, self.wake)
             self._desks[name] = (desk, group.create_task(desk.run(), name=f"mailbox {name}"))
         for name in [n for n in self._desks if self._sites.get(n) is None]:
             self._desks.pop(name)[1].cancel()
+
+    def _ends(self, replica: Replica) -> Iterator[str]:
+        """The centers in whose mailboxes something of a replica may lie."""
+        for name in (replica.spec.center, str(replica.status.get("source") or "")):
+            if name and self._sites.get(name) is not None:
+                yield name
 
     def _desk(self, center: str) -> Desk | None:
         known = self._desks.get(center)
@@ -172,6 +176,10 @@ class Mover:
         mode, center = mode_of(replica), replica.spec.center
         if mode is None:
             await self._tidy(replica)
+            if replica.phase == "Gone" and all(
+                self._clear(replica, name) for name in self._ends(replica)
+            ):
+                await self._writer.drop(replica)
             return
         desk = self._desk(center)
         if desk is None or not desk.synced:
@@ -249,6 +257,14 @@ class Mover:
         for desk, _ in list(self._desks.values()):
             await desk.copies.drop(replica.uid)
             await desk.servings.drop(replica.uid)
+
+    def _clear(self, replica: Replica, center: str) -> bool:
+        """Whether nothing of a replica lies in a mailbox: its object is what remembers it."""
+        desk = self._desk(center)
+        if desk is None or not desk.synced:
+            # What the hub may not read it has never written into.
+            return desk is not None and isinstance(desk.trouble, Forbidden)
+        return desk.copies.get(replica.uid) is None and desk.servings.get(replica.uid) is None
 
     async def _no_mailbox(
         self, replica: Replica, desk: Desk | None, center: str, now: float
