@@ -103,7 +103,7 @@ demo-down: $(STAMP) ## End the demo; nothing is left behind
 	$(BIN)/python -m demo down
 
 .PHONY: bench
-bench: bench-dispatch bench-recovery ## All benchmarks
+bench: bench-dispatch bench-recovery bench-data ## All benchmarks
 
 .PHONY: bench-dispatch
 bench-dispatch: $(STAMP) tools ## Jobs dispatched per second, latencies, cost per job
@@ -112,6 +112,10 @@ bench-dispatch: $(STAMP) tools ## Jobs dispatched per second, latencies, cost pe
 .PHONY: bench-recovery
 bench-recovery: $(STAMP) tools ## Seconds until jobs of a lost center run elsewhere, and until another hub leads
 	$(BIN)/python -m tests.perf.bench_recovery $(BENCH_ARGS)
+
+.PHONY: bench-data
+bench-data: $(STAMP) ## How fast data sets move over long lines, against rclone; BENCH_ARGS="--only small"
+	$(BIN)/python -m tests.perf.bench_data $(BENCH_ARGS)
 
 .PHONY: wheels
 wheels: $(STAMP) ## Collect what the image is made of into dist/wheels/ARCH (ARCH=arm64 for the other)

@@ -93,14 +93,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--list", metavar="FILE", help="publish: paths on the web server, one a line")
     add("--out", metavar="FOLDER", help="publish: write the manifest here, not into the source")
     add("--follow-links", action="store_true", help="publish: read what symbolic links lead to")
-    add("--part-size", metavar="MIB", type=_mebibytes, default=32, help="publish: MiB of a part")
+    add("--part-size", metavar="MIB", type=_mebibytes, default=16, help="publish: MiB of a part")
     add("--parallel", metavar="N", type=_few, default=4, help="publish: files read at once")
     add("--dry-run", action="store_true", help="let the server check it; write nothing")
 
 
 def _mebibytes(given: str) -> int:
-    if not given.isdigit() or not 1 <= int(given) <= 1024:
-        raise argparse.ArgumentTypeError(f"{given!r} is not a number of MiB from 1 to 1024")
+    if not given.isdigit() or not 1 <= int(given) <= 256:
+        raise argparse.ArgumentTypeError(f"{given!r} is not a number of MiB from 1 to 256")
     return int(given)
 
 

@@ -21,9 +21,11 @@ import msgspec
 from huiju.data import paths
 
 MEBIBYTE: Final = 1 << 20
-PART: Final = 32 * MEBIBYTE
+PART: Final = 16 * MEBIBYTE
 """Bytes of a part where nothing else was asked for: what a stream holds in memory, and what a
 transfer that was killed sends again."""
+LARGEST_PART: Final = 256 * MEBIBYTE
+"""A part is held in memory until its digest was checked."""
 MOST_PARTS: Final = 100_000
 """Parts of one file; its line has 67 bytes for each."""
 _LONGEST_LINE: Final = 8 * MEBIBYTE
@@ -43,7 +45,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     huiju: Literal["manifest"]
     v: Literal[1]
-    part: Annotated[int, msgspec.Meta(ge=MEBIBYTE, le=1024 * MEBIBYTE)]
+    part: Annotated[int, msgspec.Meta(ge=MEBIBYTE, le=LARGEST_PART)]
     """Bytes of a part; the last of a file may be shorter."""
 
 

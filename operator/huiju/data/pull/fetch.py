@@ -19,6 +19,7 @@ from yarl import URL
 
 from huiju.api.reasons import Reason
 from huiju.data.manifest import Entry, Piece
+from huiju.data.pull.memory import Room
 from huiju.data.pull.order import PullFailed
 from huiju.data.pull.pace import Pace
 
@@ -69,8 +70,8 @@ class Fetcher:
         self._meter = meter
         self._threads = threads
 
-    async def part(self, url: str, entry: Entry, piece: Piece, into: memoryview) -> None:
-        """Fill `into` with the part; raises Again, Spoiled, Corrupt, PullFailed."""
+    async def part(self, url: str, entry: Entry, piece: Piece, room: Room) -> None:
+        """Fill the room with the part; raises Again, Spoiled, Corrupt, PullFailed."""
         ranged = bool(entry.parts)
         headers = {"Accept-Encoding": "identity"}
         if ranged:
@@ -81,13 +82,15 @@ class Fetcher:
             ) as answer:
                 await judge(answer, entry.path, ranged)
                 _sizes(answer, entry, ranged)
-                await self._receive(answer, into)
+                # Not before: while it waits for memory, the kernel takes in what comes.
+                into = await room.view()
+                await self._receive(answer, into, room)
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             # Not its words: they may have the address in them.
             raise Again(Reason.PEER_UNREACHABLE, type(error).__name__) from None
         await self._check(into, piece)
 
-    async def _receive(self, answer: aiohttp.ClientResponse, into: memoryview) -> None:
+    async def _receive(self, answer: aiohttp.ClientResponse, into: memoryview, room: Room) -> None:
         at = 0
         async for block in answer.content.iter_any():
             size = len(block)
@@ -96,6 +99,7 @@ class Fetcher:
                 raise Again(Reason.PEER_UNREACHABLE, "more bytes came than were asked for")
             into[at : at + size] = block
             at += size
+            room.left(len(into) - at)
             await self._pace.take(size)
         if at < len(into):
             raise Again(Reason.PEER_UNREACHABLE, f"{at} bytes of {len(into)} came")

@@ -1,7 +1,7 @@
 """One transfer: from an order and sealed links to a copy that readers may mount.
 
 Composes what the neighbours decide. Invariants: a part is written after its digest was right and
-logged after it was written; at most `streams` parts are on their way, so that an end at any moment
+logged after it was written; few parts are on their way (`memory.py`), so that an end at any moment
 loses no more than these; the copy appears whole, by one rename, or not at all.
 """
 
@@ -23,6 +23,7 @@ from huiju.data.pull.book import LinkBook
 from huiju.data.pull.fetch import LONGEST_WAIT, Again, Corrupt, Fetcher, Meter, Spoiled
 from huiju.data.pull.gate import Gate
 from huiju.data.pull.listing import Listing, obtain
+from huiju.data.pull.memory import Own, Places, Room
 from huiju.data.pull.order import Mode, Order, PullFailed
 from huiju.data.pull.partlog import PartLog, boot_name
 from huiju.data.pull.report import Say
@@ -62,8 +63,6 @@ class Puller:
         self._target = FolderTarget(Path(order.target), order.epoch)
         self._meter = Meter()
         self._threads = ThreadPoolExecutor(max(2, order.streams), thread_name_prefix="part")
-        self._streams = asyncio.Semaphore(order.streams)
-        self._buffers: list[bytearray] = []
         self._moved = time.monotonic()
         """When the last part arrived."""
         self._bytes = 0
@@ -144,11 +143,12 @@ class Puller:
 
     async def _move(self, listing: Listing, log: PartLog, fetcher: Fetcher) -> None:
         queue: asyncio.Queue[Task | None] = asyncio.Queue(2 * SMALL_AT_ONCE)
+        places = Places(self._order.streams, listing.part)
         try:
             async with asyncio.TaskGroup() as group:
                 workers = max(SMALL_AT_ONCE, self._order.streams)
                 for _ in range(workers):
-                    group.create_task(self._work(queue, log, fetcher, listing.part))
+                    group.create_task(self._work(queue, log, fetcher, places))
                 for task in _tasks(listing.reader):
                     if task.part not in log:
                         await queue.put(task)
@@ -159,28 +159,24 @@ class Puller:
             raise errors.exceptions[0] from None
 
     async def _work(
-        self, queue: asyncio.Queue[Task | None], log: PartLog, fetcher: Fetcher, part: int
+        self, queue: asyncio.Queue[Task | None], log: PartLog, fetcher: Fetcher, places: Places
     ) -> None:
         while (task := await queue.get()) is not None:
             if not task.entry.parts and task.piece.size <= SMALL:
                 await self._gate.passed()
-                await self._bring(task, log, fetcher, memoryview(bytearray(task.piece.size)))
+                await self._bring(task, log, fetcher, Own(task.piece.size))
                 continue
-            async with self._streams:
+            async with places.place(task.piece.size) as place:
                 await self._gate.passed()
-                buffer = self._buffers.pop() if self._buffers else bytearray(part)
-                try:
-                    view = memoryview(buffer)[: task.piece.size]
-                    await self._bring(task, log, fetcher, view)
-                finally:
-                    self._buffers.append(buffer)
+                await self._bring(task, log, fetcher, place)
 
-    async def _bring(self, task: Task, log: PartLog, fetcher: Fetcher, into: memoryview) -> None:
+    async def _bring(self, task: Task, log: PartLog, fetcher: Fetcher, room: Room) -> None:
         """Fetch a part, as often as it takes, write it and log it."""
         if task.piece.size:
-            await self._fetch(task, fetcher, into)
+            await self._fetch(task, fetcher, room)
+        content = await room.view()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._write, task, log, into)
+        await loop.run_in_executor(self._threads, self._write, task, log, content)
         self._moved = time.monotonic()
         self._bytes += task.piece.size
         self._count(task, done=True)
@@ -189,13 +185,13 @@ class Puller:
         self._target.write(task.entry.path, task.piece, content)
         log.add(task.part)
 
-    async def _fetch(self, task: Task, fetcher: Fetcher, into: memoryview) -> None:
+    async def _fetch(self, task: Task, fetcher: Fetcher, room: Room) -> None:
         corrupt = spoiled = attempt = 0
         path = task.entry.path
         while True:
             url, batch = await self._book.url(task.number, path)
             try:
-                await fetcher.part(url, task.entry, task.piece, into)
+                await fetcher.part(url, task.entry, task.piece, room)
                 return
             except Corrupt:
                 corrupt += 1
