@@ -113,7 +113,7 @@ class Agent:
 
     async def _run_parts(self, hub_id: str, spec: ComputeCenterSpec) -> None:
         sensor = Sensor(self._center, spec, self._inventory_changed)
-        syncer = Syncer(self._center, hub_id, self._observed)
+        syncer = Syncer(self._center, hub_id, self._observed, sensor.ailing)
         self._owner = owner = Owner(
             self._center,
             self._settings.namespace,

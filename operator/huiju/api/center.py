@@ -322,6 +322,9 @@ class ComputeCenterSpec(ApiModel):
     """The center's owner vouches that nothing of the network's jobs runs there any more. Holds for
     a loss that began before this time; a later one needs a new word. `kubectl huiju declare-dead`
     sets it."""
+    hardware_repaired: Timestamp | None = None
+    """The center's owner vouches that its nodes are sound: hardware faults before this time count
+    no more. `kubectl huiju repaired` sets it."""
 
 
 class AcceleratorStatus(ApiModel):
@@ -402,13 +405,36 @@ class LeaseStatus(ApiModel):
     """Of a lost center: no guarded job can still run there from then on."""
 
 
+class HardwareFault(ApiModel):
+    """A fault that ended an attempt."""
+
+    witness: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    """Stands for the job whose attempt it was, or for its namespace where only the program claims
+    the fault."""
+    at: Timestamp
+    """When the attempt ended."""
+    reason: ShortText
+    """What ended it."""
+
+
+class FaultyNode(ApiModel):
+    """A node on which hardware failed under a job of the network."""
+
+    node: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """Name of the node."""
+    faults: Annotated[list[HardwareFault], by("witness"), Field(max_length=8)] = []
+    """The latest fault that each witness tells of."""
+    set_aside_until: Timestamp | None = None
+    """No job is sent to the node before this time."""
+
+
 class ComputeCenterStatus(ApiModel):
     """What is known of a center now."""
 
     observed_generation: Annotated[Int, Field(ge=0)] | None = None
     """The generation of the spec that this speaks of."""
     conditions: Conditions = []
-    """Ready, Reachable, InventoryFresh, Schedulable, Leased."""
+    """Ready, Reachable, InventoryFresh, Schedulable, Leased, Credible, Sound."""
     identity: Identity | None = None
     """The cluster that was first met under this name."""
     kubernetes_version: ShortText | None = None
@@ -417,6 +443,8 @@ class ComputeCenterStatus(ApiModel):
     """Since when the center does not answer; survives a restart of the hub."""
     lease: LeaseStatus | None = None
     """The lease under which guarded jobs run there."""
+    faulty_nodes: Annotated[list[FaultyNode], by("node"), Field(max_length=64)] = []
+    """Nodes on which hardware failed under jobs lately."""
     nodes: NodeCounts | None = None
     """Nodes by state."""
     summary: Text | None = None

@@ -225,6 +225,11 @@ class Retry(ApiModel):
 
     max_attempts: Annotated[Int, Field(ge=1, le=100)] = 1
     """Attempts in all; failures of nodes, centers or placement do not count."""
+    hardware_exit_codes: Annotated[
+        list[Annotated[Int, Field(ge=1, le=255)]], SET, Field(max_length=16)
+    ] = []
+    """Exit codes by which the program says that the machine is at fault, as after a test of its
+    accelerators: such an attempt does not count, and later ones avoid the node."""
 
 
 class Failover(ApiModel):
@@ -535,6 +540,21 @@ class AvoidedCenter(ApiModel):
     """When it may be tried again."""
 
 
+class AvoidedNode(ApiModel):
+    """A node whose hardware failed under the job."""
+
+    center: Name
+    """ComputeCenter."""
+    node: NodeName
+    """Node of the center."""
+    reason: ShortText
+    """What ended the attempt there."""
+    claimed: Flag = False
+    """Only the program says that the machine was at fault."""
+    at: Timestamp
+    """When the attempt ended."""
+
+
 class CrossRegionJobStatus(ApiModel):
     """What became of the job."""
 
@@ -561,10 +581,15 @@ class CrossRegionJobStatus(ApiModel):
     """Earlier placements, newest first."""
     avoid: Annotated[list[AvoidedCenter], ATOMIC, Field(max_length=16)] = []
     """Centers that failed the job lately."""
+    avoid_nodes: Annotated[list[AvoidedNode], ATOMIC, Field(max_length=16)] = []
+    """Nodes whose hardware failed under the job, newest first; avoided as long as the center's
+    status tells of the fault."""
     application_failures: Annotated[Int, Field(ge=0)] = 0
     """Failures that count against retry.maxAttempts."""
     placement_failures: Annotated[Int, Field(ge=0)] = 0
     """Failures of placement or infrastructure; they only back off."""
+    hardware_faults: Annotated[Int, Field(ge=0)] = 0
+    """Attempts that ended because a machine failed."""
     stalls: Annotated[Int, Field(ge=0)] = 0
     """Attempts that ended because they showed no progress."""
     failovers: Annotated[Int, Field(ge=0)] = 0

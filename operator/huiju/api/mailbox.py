@@ -121,6 +121,10 @@ class AttemptReport(ApiModel):
     placement: PlacementNote | None = None
     """What the workload carries of the hub's word on its placement, where the CenterWork does not
     speak of this epoch."""
+    fault_node: Given | None = None
+    """The node whose hardware is at fault for the end."""
+    fault_claimed: Flag = False
+    """Only the program says so."""
 
 
 class CenterWorkStatus(ApiModel):

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     DISPATCH_REFUSED = "DispatchRefused"
     FOREIGN_OBJECT = "ForeignObject"
     NO_PROGRESS = "NoProgress"
+    HARDWARE_FAULT = "HardwareFault"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
     PREEMPTED_BY_OWNER = "PreemptedByOwner"
@@ -85,6 +86,7 @@ class Reason(StrEnum):
     INVENTORY_FRESH = "InventoryFresh"
     INVENTORY_STALE = "InventoryStale"
     MASS_ORPHANS = "MassOrphans"
+    NODES_SOUND = "NodesSound"
     CREDIBLE = "Credible"
     CLAIM_REFUSED = "ClaimRefused"
     LEASED = "Leased"
@@ -337,6 +339,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             " `startDeadline`, so the attempt was ended.",
             "Read its logs, and raise the deadline if it is too short; the job is placed again.",
         ),
+        Reason.HARDWARE_FAULT: Description(
+            "The hardware of the node that the message names failed under a worker.",
+            "Nothing needs to be done; the job is queued again and keeps off that node.",
+        ),
         Reason.NODE_LOST: Description(
             "A node that ran a worker stopped answering.",
             "Nothing needs to be done; the job is queued again, and the failure does not count"
@@ -429,6 +435,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.MASS_ORPHANS: Description(
             "So many workloads seem to have lost their jobs that none was removed.",
             "Check that the hub was not restored from an old backup; the message says what next.",
+        ),
+        Reason.NODES_SOUND: Description(
+            "No node of the center is set aside after hardware faults.",
+            "Nothing needs to be done.",
         ),
         Reason.CREDIBLE: Description(
             "Nothing that the center says was refused lately.",

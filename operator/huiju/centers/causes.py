@@ -7,6 +7,7 @@ pass by itself (a registry that timed out) is not called hopeless before its tim
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -29,6 +30,16 @@ class Failure(Enum):
     """Nodes, evictions, the owner's own pods: the job is queued again with its place kept."""
 
 
+class Fault(Enum):
+    """Whether a machine is at fault, and who says so."""
+
+    NONE = "none"
+    SEEN = "seen"
+    """The center shows it."""
+    CLAIMED = "claimed"
+    """The program says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What ended an attempt, or will."""
@@ -40,6 +51,11 @@ class Cause:
     """Seconds since the epoch."""
     weak: bool = False
     """Holds only where nothing better is known: the pod was deleted, perhaps since others ended."""
+    node: str = ""
+    """Where the pod was that tells it."""
+    code: int = 0
+    """Exit code of the container that failed first, 0 where none is known."""
+    fault: Fault = Fault.NONE
 
 
 _DISRUPTIONS: Final = {
@@ -63,6 +79,14 @@ _POD_REASONS: Final = {
     "TopologyAffinityError": (Failure.INFRASTRUCTURE, Reason.POD_REJECTED),
     "DeadlineExceeded": (Failure.APPLICATION, Reason.RUNTIME_EXCEEDED),
 }
+_MACHINE_FAILED: Final = frozenset({"UnexpectedAdmissionError", "NodeLost"})
+"""A device could not be given to the pod; the node went with the pod on it."""
+_BROKEN: Final = re.compile(
+    # CUDA and HIP, and NVIDIA's kernel driver; then torch_npu's words for what CANN says of a chip.
+    r"(?i:uncorrectable (ecc|nvlink) error|cuda_error_(ecc|nvlink)_uncorrectable"
+    r"|fallen off the bus)|\b(HBM MULTI BIT ECC|UCE|HCCS LINK) ERROR\b"
+)
+"""What drivers and runtimes say of broken hardware, and of nothing else."""
 _LOST_TRACK: Final = "ContainerStatusUnknown"
 _NO_IMAGE: Final = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _MAYBE_NO_IMAGE: Final = ("ErrImagePull", "RegistryUnavailable", "ImageInspectError")
@@ -133,6 +157,7 @@ def _disrupted(pod: Pod, disruption: Condition) -> Cause:
         reason,
         f"{_placed(pod)} {words}{_said(disruption.message or pod.status.message)}",
         when(disruption.last_transition_time) or 0.0,
+        node=pod.spec.node_name,
     )
 
 
@@ -146,7 +171,13 @@ def _stopped_by_guard(pod: Pod) -> Cause | None:
             if left.exit_code == code or left.message.startswith(f"{word}:"):
                 words = left.message.removeprefix(f"{word}:")
                 message = f"{_placed(pod)} was stopped by its guard{_said(words)}"
-                return Cause(Failure.INFRASTRUCTURE, Reason(word), message, _ended_at(pod))
+                return Cause(
+                    Failure.INFRASTRUCTURE,
+                    Reason(word),
+                    message,
+                    _ended_at(pod),
+                    node=pod.spec.node_name,
+                )
     return None
 
 
@@ -161,17 +192,21 @@ def guard_word(message: str) -> Reason | None:
 def _named(pod: Pod) -> Cause | None:
     """The end of a pod that its kubelet gave a name, or lost track of."""
     at = _ended_at(pod)
-    reason = pod.status.reason
+    node, reason = pod.spec.node_name, pod.status.reason
     said = _said(pod.status.message)
     if reason in _POD_REASONS:
         failure, ours = _POD_REASONS[reason]
-        return Cause(failure, ours, f"{_placed(pod)}: {reason}{said}", at)
+        fault = Fault.SEEN if node and reason in _MACHINE_FAILED else Fault.NONE
+        message = f"{_placed(pod)}: {reason}{said}"
+        return Cause(failure, ours, message, at, node=node, fault=fault)
     if reason.startswith("OutOf"):
         message = f"{_placed(pod)} found no room ({reason}){said}"
         return Cause(Failure.INFRASTRUCTURE, Reason.POD_REJECTED, message, at)
     if any(ended.reason == _LOST_TRACK for _, ended in _terminations(pod)):
         message = f"{_placed(pod)} was lost track of by its node."
-        return Cause(Failure.INFRASTRUCTURE, Reason.NODE_LOST, message, at)
+        return Cause(
+            Failure.INFRASTRUCTURE, Reason.NODE_LOST, message, at, node=node, fault=Fault.SEEN
+        )
     if reason and not _terminations(pod):
         message = f"{_placed(pod)} was turned away ({reason}){said}"
         return Cause(Failure.PLACEMENT, Reason.POD_REJECTED, message, at)
@@ -181,16 +216,28 @@ def _named(pod: Pod) -> Cause | None:
 def _exited(pod: Pod) -> Cause:
     """The application's own failure."""
     failed = [(name, ended) for name, ended in _terminations(pod) if ended.exit_code]
+    code, fault = 0, Fault.NONE
     if not failed:
         message = f"{_placed(pod)} failed{_said(pod.status.message)}"
     else:
         name, ended = failed[0]
+        code = ended.exit_code
+        if pod.spec.node_name and _BROKEN.search(ended.message):
+            fault = Fault.CLAIMED
         why = "" if ended.reason in ("", "Error") else f" ({ended.reason})"
         message = (
             f"{_placed(pod)}: container {name} exited with code {ended.exit_code}{why}"
             f"{_said(ended.message)}"
         )
-    return Cause(Failure.APPLICATION, Reason.APPLICATION_FAILED, message, _ended_at(pod))
+    return Cause(
+        Failure.APPLICATION,
+        Reason.APPLICATION_FAILED,
+        message,
+        _ended_at(pod),
+        node=pod.spec.node_name,
+        code=code,
+        fault=fault,
+    )
 
 
 def hindrance_of(pod: Pod, *, late: bool) -> Cause | None:

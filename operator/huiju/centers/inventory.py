@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from huiju.centers.ailments import NodeHealth
 from huiju.centers.answers import Inventory
 from huiju.centers.buckets import BucketKey
 from huiju.centers.catalogue import Resolver
@@ -188,6 +189,19 @@ class CenterInventory(Inventory):
             if state.read is not None
             and any(kind.reports_devices for kind in state.read.accelerators.values())
         ]
+
+    def health(self, name: str) -> NodeHealth | None:
+        """How the hardware of a node is, None if there is no such node."""
+        state = self._nodes.get(name)
+        if state is None or state.facts is None:
+            return None
+        facts = state.facts
+        broken = {}
+        for resource in facts.accelerators:
+            lacking = facts.capacity.get(resource, 0) - facts.allocatable.get(resource, 0)
+            report = facts.reports.get(resource)
+            broken[resource] = max(lacking, 0) + (len(report.unlinked) if report else 0)
+        return NodeHealth(facts.ready, broken)
 
     def take_touched(self) -> set[str]:
         """Nodes that may have changed since the last call; the first call names all."""

@@ -69,6 +69,12 @@ class ViewFailover(msgspec.Struct, rename="camel", frozen=True):
     policy: str = "Never"
 
 
+class ViewRetry(msgspec.Struct, rename="camel", frozen=True):
+    """See `api.job.Retry`; how often is the hub's."""
+
+    hardware_exit_codes: tuple[int, ...] = ()
+
+
 class ViewCheckpoint(msgspec.Struct, rename="camel", frozen=True):
     """See `api.job.Checkpoint`; its period is the scheduler's."""
 
@@ -114,6 +120,7 @@ class ViewSpec(msgspec.Struct, rename="camel"):
     checkpoint: ViewCheckpoint | None = None
     output: ViewOutput | None = None
     progress: ViewProgress | None = None
+    retry: ViewRetry = ViewRetry()
 
 
 class JobView(msgspec.Struct, rename="camel"):

@@ -29,6 +29,7 @@ PUBLISHED: Final = f"{GROUP}/published"
 RUN: Final = "Run"
 STOP: Final = "Stop"
 REMOVE: Final = "Remove"
+_LONGEST_NODE: Final = 253
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 _STATES: Final = frozenset(state.value for state in State)
 _FAILURES: Final = {failure.name.lower(): failure for failure in Failure}
@@ -80,6 +81,8 @@ class Report(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     finished_at: str | None = None
     since: str | None = None
     placement: str = ""
+    fault_node: str = ""
+    fault_claimed: bool = False
 
 
 class WorkJob(msgspec.Struct, gc=False):
@@ -160,6 +163,8 @@ def report_of(seen: Observation) -> Report:
         finished_at=stamp(seen.finished_at),
         since=stamp(seen.since or None),
         placement=seen.placement,
+        fault_node=seen.fault_node,
+        fault_claimed=seen.fault_claimed,
     )
 
 
@@ -180,6 +185,8 @@ def observation_of(uid: str, report: Report) -> Observation | None:
         finished_at=_time(report.finished_at),
         since=_time(report.since) or 0.0,
         placement=report.placement,
+        fault_node=report.fault_node[:_LONGEST_NODE],
+        fault_claimed=report.fault_claimed,
     )
 
 

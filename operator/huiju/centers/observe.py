@@ -7,7 +7,7 @@ the workload's own condition; equal objects give equal observations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -19,6 +19,7 @@ from huiju.api.reasons import Reason
 from huiju.centers.causes import (
     Cause,
     Failure,
+    Fault,
     condition_of,
     end_of,
     guard_word,
@@ -26,9 +27,11 @@ from huiju.centers.causes import (
     started_at,
     when,
 )
+from huiju.centers.faults import Ailing, claims, codes_of, judged, well
 from huiju.centers.names import (
     FAILOVER,
     GUARDED,
+    HARDWARE_CODES,
     PLACEMENT,
     SCHEDULING_DEADLINE,
     STOP_MESSAGE,
@@ -101,6 +104,10 @@ class Observation:
     """When this state began, as far as the objects tell."""
     placement: str = ""
     """The hub's word on the placement that it stands for, as the workload carries it."""
+    fault_node: str = ""
+    """The node whose hardware is at fault for the end, empty if none is."""
+    fault_claimed: bool = False
+    """Only the program says so."""
 
     @property
     def stopping(self) -> bool:
@@ -117,11 +124,12 @@ def observe(
     *,
     remembered: Cause | None = None,
     trouble: str = "",
+    ailing: Ailing = well,
 ) -> Observation:
     """What is to be seen at `now`.
 
     `remembered` is the cause of an end that the pods told before they went (see `first_cause`),
-    `trouble` why the center makes no pods, in its own words.
+    `trouble` why the center makes no pods, in its own words, `ailing` what is known of nodes.
     """
     live = [pod for pod in pods if _may_run(pod, now)]
     if workload is None:
@@ -140,33 +148,50 @@ def observe(
     status = workload.status
     complete = condition_of(status.conditions, "Complete")
     if complete is not None and _is_guarded(workload, pods):
-        return _guarded_end(seen, workload, complete, pods, live, remembered)
+        return _guarded_end(seen, workload, complete, pods, live, remembered, ailing)
     if complete is not None:
         return _succeeded(seen, workload, complete)
     failed = condition_of(status.conditions, "Failed")
     if failed is not None and not live:
-        return _failed(seen, workload, failed, first_cause(pods, remembered))
+        cause = first_cause(pods, remembered, codes_of(workload.note(HARDWARE_CODES)))
+        return _failed(seen, workload, failed, cause, _nodes(pods), ailing)
     if failed is not None or condition_of(status.conditions, "FailureTarget") is not None:
         return seen  # it is ending: the last pods have their grace period
     if workload.spec.suspend:
-        return _stopping(seen, workload, pods, live)
+        return _stopping(seen, workload, pods, live, remembered, ailing)
     return _going(seen, workload, pods, now, trouble)
 
 
-def first_cause(pods: Sequence[Pod], remembered: Cause | None = None) -> Cause | None:
-    """The first thing that went wrong, of what these pods show and what was seen before."""
-    causes = [cause for pod in pods if (cause := end_of(pod)) is not None]
+def first_cause(
+    pods: Sequence[Pod], remembered: Cause | None = None, codes: frozenset[int] = frozenset()
+) -> Cause | None:
+    """The first thing that went wrong, of what these pods show and what was seen before.
+
+    `codes` are the exit codes by which the program says that the machine is at fault.
+    """
+    causes = [claims(cause, codes) for pod in pods if (cause := end_of(pod)) is not None]
     if remembered is not None:
         causes.append(remembered)
     if any(cause.reason in _BY_GUARD for cause in causes):
         # Workers whose peers were stopped may fail sooner than these end.
         causes = [cause for cause in causes if cause.failure is not Failure.APPLICATION]
+    elif any(cause.fault is not Fault.NONE for cause in causes):
+        # The peers of a worker whose machine failed fail for want of it, some of them sooner.
+        causes = [c for c in causes if c.fault is not Fault.NONE or not _of_application(c)]
     # On a tie the application is not to blame.
     return min(
         causes,
         key=lambda c: (c.weak, c.at, c.failure is Failure.APPLICATION, c.message),
         default=None,
     )
+
+
+def _of_application(cause: Cause) -> bool:
+    return cause.failure is Failure.APPLICATION
+
+
+def _nodes(pods: Iterable[Pod]) -> list[str]:
+    return [pod.spec.node_name for pod in pods]
 
 
 def unsettled(seen: Observation) -> bool:
@@ -218,6 +243,7 @@ def _guarded_end(
     pods: Sequence[Pod],
     live: Sequence[Pod],
     remembered: Cause | None,
+    ailing: Ailing,
 ) -> Observation:
     """A program that its guard stopped may end well without being done: its pods tell."""
     if live:
@@ -226,14 +252,19 @@ def _guarded_end(
     cause = next((c for c in causes if c is not None and c.reason in _BY_GUARD), None)
     if cause is None:
         return _succeeded(seen, workload, complete)
-    return _failed(seen, workload, complete, cause)
+    return _failed(seen, workload, complete, cause, _nodes(pods), ailing)
 
 
 def _failed(
-    seen: Observation, workload: Workload, failed: Condition, cause: Cause | None
+    seen: Observation,
+    workload: Workload,
+    failed: Condition,
+    cause: Cause | None,
+    nodes: Sequence[str],
+    ailing: Ailing,
 ) -> Observation:
     at = when(failed.last_transition_time)
-    known = _by_condition(workload, failed, cause)
+    known = judged(_by_condition(workload, failed, cause), nodes, ailing)
     return replace(
         seen,
         state=State.FAILED,
@@ -243,6 +274,8 @@ def _failed(
         failure=known.failure,
         finished_at=at,
         since=at or 0.0,
+        fault_node=known.node if known.fault is not Fault.NONE else "",
+        fault_claimed=known.fault is Fault.CLAIMED,
     )
 
 
@@ -267,7 +300,12 @@ def _by_condition(workload: Workload, failed: Condition, cause: Cause | None) ->
 
 
 def _stopping(
-    seen: Observation, workload: Workload, pods: Sequence[Pod], live: Sequence[Pod]
+    seen: Observation,
+    workload: Workload,
+    pods: Sequence[Pod],
+    live: Sequence[Pod],
+    remembered: Cause | None,
+    ailing: Ailing,
 ) -> Observation:
     reason = _reason(workload.note(STOP_REASON))
     message = workload.note(STOP_MESSAGE)
@@ -279,9 +317,15 @@ def _stopping(
     if stopped is None or live or left > 0:
         return replace(seen, reason=reason, message=message)
     at = when(stopped.last_transition_time) or 0.0
-    return replace(
+    ended = replace(
         seen, state=State.SUSPENDED, ready=0, bound=0, reason=reason, message=message, since=at
     )
+    cause = first_cause(pods, remembered)
+    if cause is None or cause.reason is not reason:
+        return ended
+    # It was stopped because it could not end by itself, as on a dead node.
+    known = judged(cause, (), ailing)
+    return replace(ended, fault_node=known.node if known.fault is Fault.SEEN else "")
 
 
 def _reason(word: str) -> Reason | None:

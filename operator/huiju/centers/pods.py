@@ -66,6 +66,8 @@ class Target:
     """Where the center keeps copies: nobody reaches it but by `mounts`."""
     host_paths: tuple[str, ...] | None = ()
     """Folders of the nodes that the user's pods may mount; None: the center's agent judges."""
+    avoided: tuple[str, ...] = ()
+    """Nodes on which the pods must not run, after hardware faults there."""
     image: str = ""
     """Huiju's own image, before the mirrors, for the guard and the first step of pods."""
     lease: LeaseTerms | None = None
@@ -100,7 +102,7 @@ def pod_template(job: JobView, target: Target, workload: str, labels: dict[str, 
     _fill_environment(spec, job, target, workload)
     _add_shared_memory(spec, job.spec.launch.shared_memory)
     _add_node_selector(spec, job.spec.placement.node_selector)
-    add_node_affinity(spec, target.model_labels, target.nodes)
+    add_node_affinity(spec, target.model_labels, target.nodes, target.avoided)
     refer_to_copies(spec, target.carried, Names(target.carried, workload))
     if target.sharing.priority_class_name:
         spec["priorityClassName"] = target.sharing.priority_class_name

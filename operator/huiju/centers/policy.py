@@ -7,7 +7,8 @@ generous than the spec: of several limits on a model the smallest holds.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -16,12 +17,13 @@ from huiju.api.center import ComputeCenterSpec, Sharing
 from huiju.api.zones import time_zone
 from huiju.centers.answers import Inventory
 from huiju.centers.census import Census
-from huiju.scheduling.model import Center, Link, ShareLimit
+from huiju.scheduling.model import Bucket, Center, Link, ShareLimit
 
 _HOURS: Final = 24
 _QUARTERS: Final = 4
 _SCALES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _DAY: Final = 86_400
+NO_SUSPECTS: Final[Mapping[str, bool]] = {}
 
 Window = tuple[int, int, Fraction]
 """First hour, hour at which it ends, price."""
@@ -38,15 +40,17 @@ def center_view(
     links: tuple[Link, ...] | None = None,
     unguarded: str = "",
     unwatched: str = "",
+    suspects: Mapping[str, bool] = NO_SUSPECTS,
 ) -> Center:
     """What a center can run now; `closed` names the reason that nothing may be placed there.
 
-    `links` are its links where more is known of them than what is declared.
+    `links` are its links where more is known of them than what is declared; `suspects` the nodes
+    on which hardware failed lately, each with whether it is set aside for all.
     """
     sharing = spec.sharing
     return Center(
         name=name,
-        buckets=inventory.buckets(),
+        buckets=_apart(name, inventory.buckets(), suspects),
         region=spec.region,
         residency=frozenset(spec.residency),
         closed=closed,
@@ -60,6 +64,26 @@ def center_view(
         links=declared_links(spec) if links is None else links,
         hourly_price=hourly_price(spec, now),
     )
+
+
+def _apart(
+    center: str, buckets: tuple[Bucket, ...], suspects: Mapping[str, bool]
+) -> tuple[Bucket, ...]:
+    """The buckets with each suspect node in one of its own, so that jobs can tell it from others;
+    nothing is free on one that is set aside."""
+    if not suspects:
+        return buckets
+    made: list[Bucket] = []
+    for bucket in buckets:
+        found = suspects.keys() & set(bucket.nodes)
+        others = tuple(node for node in bucket.nodes if node not in found)
+        if others:
+            made.append(replace(bucket, nodes=others) if found else bucket)
+        for node in sorted(found):
+            aside = suspects[node]
+            shape = replace(bucket.shape, suspect=f"{center}/{node}", set_aside=aside)
+            made.append(Bucket(shape, () if aside else bucket.free, (node,), bucket.free_devices))
+    return tuple(made)
 
 
 def declared_links(spec: ComputeCenterSpec) -> tuple[Link, ...]:

@@ -19,6 +19,7 @@ from huiju.centers.names import (
     DEPENDENTS,
     FAILOVER,
     GUARDED,
+    HARDWARE_CODES,
     ORIGIN,
     SCHEDULING_DEADLINE,
     UNGUARDED,
@@ -115,6 +116,8 @@ def _workload(
     needed: list[KubeDict],
 ) -> KubeDict:
     notes = {SCHEDULING_DEADLINE: job.spec.scheduling_deadline}
+    if job.spec.retry.hardware_exit_codes:
+        notes[HARDWARE_CODES] = ",".join(map(str, job.spec.retry.hardware_exit_codes))
     if needed:
         # Who removes the workload must find them again by name: Secrets cannot be listed.
         found = (f"{PLURALS[one['kind']]}/{one['metadata']['name']}" for one in needed)

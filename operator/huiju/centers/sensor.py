@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from huiju.api.center import ComputeCenterSpec
+from huiju.centers.ailments import Ailments
 from huiju.centers.catalogue import Resolver
 from huiju.centers.deviceobjects import DeviceClass, ResourceClaim, ResourceSlice
 from huiju.centers.devicereports import DeviceReportReader
@@ -54,6 +55,7 @@ class Sensor:
         self.inventory = CenterInventory(Resolver(spec.accelerators))
         self.synced = asyncio.Event()
         """Set once nodes, pods and, where they are served, devices have all been read."""
+        self._ailments = Ailments()
         self._client = client
         self._on_change = on_change
         self._told = 0
@@ -84,6 +86,10 @@ class Sensor:
     def age(self) -> float:
         """Seconds since the server last proved that nodes and pods are as they are here."""
         return max(self._nodes.age(), self._pods.age())
+
+    def ailing(self, node: str) -> str:
+        """What went wrong with a node's hardware lately, in words; empty if nothing did."""
+        return self._ailments.of(node, boottime())
 
     # --- devices of dynamic resource allocation ----------------------------------------------
 
@@ -137,9 +143,14 @@ class Sensor:
     def _node(self, old: Node | None, new: Node | None) -> None:
         if new is not None:
             self.inventory.set_node(new, boottime())
+            self._examine(new.metadata.name)
         elif old is not None:
             self.inventory.drop_node(old.metadata.name)
+            self._examine(old.metadata.name)
         self._changed()
+
+    def _examine(self, node: str) -> None:
+        self._ailments.note(node, self.inventory.health(node), boottime())
 
     def _pod(self, old: SensedPod | None, new: SensedPod | None) -> None:
         if new is not None:
@@ -171,6 +182,7 @@ class Sensor:
 
     def _report(self, node: str, reports: Reports) -> None:
         self.inventory.set_reports(node, reports)
+        self._examine(node)
         self._changed()
 
     async def _read_reports(self) -> NoReturn:

@@ -20,6 +20,7 @@ import msgspec
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.causes import condition_of
+from huiju.centers.faults import Ailing, well
 from huiju.centers.names import (
     DEPENDENTS,
     LABEL_HUB,
@@ -94,16 +95,23 @@ class Held:
 
 
 class Syncer:
-    """One center's workloads. `on_observed` is called in the event loop and must be quick."""
+    """One center's workloads. `on_observed` is called in the event loop and must be quick.
+
+    `ailing` tells what was wrong with a node's hardware lately.
+    """
 
     def __init__(
-        self, client: Client, hub_id: str, on_observed: Callable[[Observation], None]
+        self,
+        client: Client,
+        hub_id: str,
+        on_observed: Callable[[Observation], None],
+        ailing: Ailing = well,
     ) -> None:
         self.synced = asyncio.Event()
         """Set once everything that the center holds for this hub was read."""
         self._client = client
         self._hub_id = hub_id
-        self._tracker = Tracker(hub_id, on_observed)
+        self._tracker = Tracker(hub_id, on_observed, ailing=ailing)
         mine = f"{LABEL_HUB}={hub_id}"
         self._jobs = Informer(client, JOBS, Workload, labels=mine, on_change=self._workload_changed)
         self._pods = Informer(client, PODS, Pod, labels=mine, on_change=self._tracker.pod_changed)

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from huiju.centers.causes import Cause
-from huiju.centers.names import LABEL_EPOCH, LABEL_JOB_UID, MOST_EPOCH, ORIGIN, parse_epoch
+from huiju.centers.faults import Ailing, codes_of, well
+from huiju.centers.names import (
+    HARDWARE_CODES,
+    LABEL_EPOCH,
+    LABEL_JOB_UID,
+    MOST_EPOCH,
+    ORIGIN,
+    parse_epoch,
+)
 from huiju.centers.objects import Pod
 from huiju.centers.observe import Observation, State, Workload, first_cause, observe, unsettled
 from huiju.kube.informer import older
@@ -78,10 +86,12 @@ class Tracker:
         hub_id: str,
         on_observed: Callable[[Observation], None],
         clock: Callable[[], float] = time.time,
+        ailing: Ailing = well,
     ) -> None:
         self._hub_id = hub_id
         self._on_observed = on_observed
         self._clock = clock
+        self._ailing = ailing
         self._started = False
         self._entries: dict[str, dict[int, Entry]] = {}
         self._unsettled: dict[Identity, None] = {}
@@ -160,7 +170,8 @@ class Tracker:
             entry.pods[new.metadata.uid] = new
         else:
             entry.pods.pop(pod.metadata.uid, None)
-            entry.remembered = first_cause((pod,), entry.remembered)
+            note = entry.workload.note(HARDWARE_CODES) if entry.workload is not None else ""
+            entry.remembered = first_cause((pod,), entry.remembered, codes_of(note))
         self.look(entry)
 
     def look(self, entry: Entry) -> None:
@@ -179,7 +190,7 @@ class Tracker:
     # --- inside --------------------------------------------------------------------------------
 
     def _look(self, entry: Entry) -> None:
-        seen = self._observe(entry)
+        seen = self._kept(entry, self._observe(entry))
         identity = (entry.job_uid, entry.epoch)
         if seen.state is State.GONE or not (entry.workload or entry.pods):
             self._forget(identity)
@@ -190,6 +201,13 @@ class Tracker:
         if seen != entry.seen:
             entry.seen = seen
             self._on_observed(seen)
+
+    @staticmethod
+    def _kept(entry: Entry, seen: Observation) -> Observation:
+        """A machine that was at fault for an end is so also when its trouble is long forgotten."""
+        before = entry.seen
+        known = before is not None and before.state is seen.state and bool(before.fault_node)
+        return before if known and before is not None and seen.state is State.FAILED else seen
 
     def _made(self, identity: Identity) -> Entry:
         uid, epoch = identity
@@ -205,7 +223,7 @@ class Tracker:
 
     def _observe_anyhow(self, entry: Entry) -> Observation:
         try:
-            return self._observe(entry)
+            return self._kept(entry, self._observe(entry))
         except Exception:
             log.exception("workload not understood", extra=_context(entry))
             return entry.seen or Observation(entry.job_uid, entry.epoch, State.PENDING, 0, 0)
@@ -223,4 +241,5 @@ class Tracker:
             self._clock(),
             remembered=entry.remembered,
             trouble=entry.trouble,
+            ailing=self._ailing,
         )

@@ -65,6 +65,12 @@ def lease(center: dict[str, Any]) -> str:
             return str(condition(center, "Leased").get("reason") or "")
 
 
+def set_aside(center: dict[str, Any]) -> str:
+    """Nodes that no job is sent to after hardware faults."""
+    faulty = dig(center, "status", "faultyNodes") or []
+    return ", ".join(node["node"] for node in faulty if node.get("setAsideUntil"))
+
+
 COLUMNS = (
     Column("NAME", lambda c: dig(c, "metadata", "name")),
     Column("REGION", lambda c: dig(c, "spec", "region")),
@@ -76,6 +82,7 @@ COLUMNS = (
         "AGE", lambda c: age(dig(c, "metadata", "creationTimestamp"), time.time()), steady=False
     ),
     Column("FEDERATED", _federated, wide=True),
+    Column("SET ASIDE", set_aside, wide=True),
     Column("VERSION", lambda c: dig(c, "status", "kubernetesVersion"), wide=True),
     Column("REASON", lambda c: condition(c, "Ready").get("reason"), wide=True),
     Column("MESSAGE", lambda c: condition(c, "Ready").get("message"), wide=True),

@@ -61,6 +61,7 @@ VERBS: Final[dict[str, Entry]] = {
     "uncordon": Entry("place jobs in a center again", platform=True),
     "drain": Entry("close a center and move its jobs to others", platform=True),
     "declare-dead": Entry("vouch that nothing runs in a lost center any more", platform=True),
+    "repaired": Entry("vouch that a center's nodes are sound again", platform=True),
     "check": Entry("look for what is missing, and say how to mend it", platform=True),
     "completion": Entry("print the completion script of a shell"),
     "version": Entry("print the versions of this program and of the hub"),

@@ -52,20 +52,36 @@ class Announcer:
         )
 
     def center(self, name: str, uid: str, before: Fields, after: Fields) -> None:
-        """A ComputeCenter's status was written: tell where its Ready condition flipped."""
-        was, now = _ready(before), _ready(after)
-        if now is None or (was and was.get("status") == now["status"]):
-            return
+        """A ComputeCenter's status was written: tell where it became ready or ceased to be, and
+        which nodes are set aside now."""
         subject = Subject(API_VERSION, "ComputeCenter", name, uid)
-        self._recorder.record(
-            subject,
-            str(now["reason"]),
-            str(now.get("message") or now["reason"]),
-            action="Connect",
-            warning=now["status"] != "True",
-        )
+        was, now = _ready(before), _ready(after)
+        if now is not None and not (was and was.get("status") == now["status"]):
+            self._recorder.record(
+                subject,
+                str(now["reason"]),
+                str(now.get("message") or now["reason"]),
+                action="Connect",
+                warning=now["status"] != "True",
+            )
+        known = _set_aside(before)
+        for node, until in _set_aside(after).items():
+            if node not in known:
+                self._recorder.record(
+                    subject,
+                    str(Reason.HARDWARE_FAULT),
+                    f"Node {node} is set aside until {until}: its hardware failed under several"
+                    " jobs.",
+                    action="SetAside",
+                    warning=True,
+                )
 
 
 def _ready(status: Fields) -> Fields | None:
     conditions = status.get("conditions") or []
     return next((c for c in conditions if c.get("type") == "Ready"), None)
+
+
+def _set_aside(status: Fields) -> dict[str, str]:
+    faulty = status.get("faultyNodes") or []
+    return {n["node"]: n["setAsideUntil"] for n in faulty if n.get("setAsideUntil")}

@@ -23,6 +23,7 @@ from huiju.centers.jobview import (
     ViewPlacement,
     ViewProgress,
     ViewProgressHttp,
+    ViewRetry,
     ViewSpec,
 )
 from huiju.hub.objects import JobObject
@@ -53,6 +54,7 @@ def view_of(job: JobObject) -> JobView | None:
             _checkpoint(job),
             ViewOutput(spec.output.directory) if spec.output else None,
             _progress(job),
+            ViewRetry(spec.retry.hardware_exit_codes),
         ),
     )
 

@@ -28,6 +28,7 @@ from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
 from huiju.hub.credentials import CredentialProblem, read_kubeconfig
 from huiju.hub.failover import Loss
+from huiju.hub.faults import Faults
 from huiju.hub.lane import Lane
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
@@ -109,6 +110,10 @@ class CenterRuntime:
         self.standing = CONNECTING
         self.lost_since = 0.0
         self.lease = lease
+        self.faults = Faults(hub.settings.faults)
+        """Nodes on which hardware failed under jobs."""
+        self.faulty_nodes: dict[str, bool] = {}
+        """Those that are kept off, each with whether by all jobs; as of the latest look."""
         self.lane = Lane(name, hub.settings.center_calls)
         """The way of the reconciler's workers into the center."""
         self.leaving: dict[str, str] = {}
@@ -252,6 +257,7 @@ class CenterRuntime:
             links=self._hub.links(self.name, self.spec, now),
             unguarded=self.guard_trouble,
             unwatched=self.watch_trouble,
+            suspects=self.suspects(now),
         )
 
     def _closed(self) -> tuple[str, str]:
@@ -269,6 +275,23 @@ class CenterRuntime:
         if self.spec.cordoned:
             return Reason.CENTER_CORDONED, "The center is cordoned."
         return "", ""
+
+    def suspects(self, now: float) -> dict[str, bool]:
+        """Nodes on which hardware failed lately, each with whether it is set aside for all."""
+        aside = self.faults.set_aside(now, self.node_count)
+        return {node: node in aside for node in self.faults.suspects(now)}
+
+    @property
+    def node_count(self) -> int:
+        """Nodes of the center, 0 while nothing is known."""
+        return self._sensor.inventory.census().nodes if self._sensor is not None else 0
+
+    def look_at_faults(self, now: float) -> None:
+        """Let go of old faults; what they no longer speak against can be used again."""
+        self.faults.forget(now)
+        before, self.faulty_nodes = self.faulty_nodes, self.suspects(now)
+        if self.faulty_nodes != before:
+            self._hub.callbacks.changed(self.name)
 
     def reserve(self, reservation: Reservation) -> None:
         """Keep units from other decisions until pods are bound."""
@@ -381,6 +404,7 @@ class CenterRuntime:
             self.spec.accelerators
         )
         told = spec.declared_dead != self.spec.declared_dead
+        self.faults.forgive(seconds(spec.hardware_repaired or ""))
         self.spec, self.spec_problem = spec, ""
         if spec.connection.pull is not None and spec.connection.pull.approved != "Approved":
             # At once: nothing more is written into the mailbox of an agent that is not trusted.
@@ -492,6 +516,7 @@ class CenterRuntime:
                 client,
                 self._hub.hub_id,
                 lambda observation: self._hub.callbacks.observed(self.name, observation),
+                sensor.ailing,
             )
             self._sensor, self._syncer, self._client = sensor, syncer, client
             self._opened = False

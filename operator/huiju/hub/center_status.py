@@ -1,6 +1,6 @@
 """A ComputeCenter's status: made from what the runtime knows, written only when it changed.
 
-Decides the conditions Reachable, InventoryFresh, Schedulable, Leased, Credible and Ready.
+Decides the conditions Reachable, InventoryFresh, Schedulable, Leased, Credible, Sound and Ready.
 Unreachable is Unknown, never False. Invariant: at most one write per center and
 `center_status_interval`.
 """
@@ -37,7 +37,7 @@ def conditions(
     # A center without a lease takes jobs all the same; they run there without a guard.
     lease = ("Leased", *leased(site, boottime()))
     # One that says what cannot be true hurts itself alone: the rest that it says is gone by.
-    told = [ready, *made, lease, _credible(site, now)]
+    told = [ready, *made, lease, _credible(site, now), _sound(site, now)]
     if site.unread:
         told.append((RECALLED, "False", Reason.HUB_RESTORED, _UNREAD))
     return _stamped(told, generation, before, now)
@@ -69,6 +69,19 @@ def _credible(site: CenterRuntime, now: float) -> Made:
     if doubt:
         return "Credible", "False", Reason.CLAIM_REFUSED, doubt
     return "Credible", "True", Reason.CREDIBLE, "What the center says makes sense."
+
+
+def _sound(site: CenterRuntime, now: float) -> Made:
+    aside = site.faults.set_aside(now, site.node_count)
+    if not aside:
+        return "Sound", "True", Reason.NODES_SOUND, "No node is set aside after hardware faults."
+    told = ", ".join(f"{node} until {stamp(until)}" for node, until in sorted(aside.items())[:8])
+    more = f" and {len(aside) - 8} more" if len(aside) > 8 else ""
+    message = (
+        f"Set aside after hardware faults under several jobs: {told}{more}. Once they are mended,"
+        f" `kubectl huiju repaired {site.name}` has them used again."
+    )
+    return "Sound", "False", Reason.HARDWARE_FAULT, message
 
 
 def leased(site: CenterRuntime, now: float) -> tuple[str, Reason, str]:
@@ -174,6 +187,9 @@ def status_of(
         fields["kubernetesVersion"] = site.version or before["kubernetesVersion"]
     if site.lost:
         fields["lostSince"] = stamp(site.lost_since)
+    faulty = site.faults.fields(now, site.node_count)
+    if faulty:
+        fields["faultyNodes"] = faulty
     fields["lease"] = site.lease.fields(lost=site.lost, now=boottime(), wall=now)
     if site.sensor is not None and site.synced:
         fields.update(site.sensor.inventory.summary())

@@ -23,6 +23,7 @@ from huiju.hub.center import CenterRuntime, HubSide
 from huiju.hub.center_status import Fields, answered, refused, status_of, unread
 from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
+from huiju.hub.faults import Faults
 from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
 from huiju.hub.sites import Sites
 from huiju.hub.status import merge_patch
@@ -92,6 +93,8 @@ class Centers:
                 self._start(record)
             while True:
                 await asyncio.sleep(self._hub.settings.center_status_interval)
+                for record in self._records.values():
+                    record.runtime.look_at_faults(time.time())
                 await self._write_statuses()
 
     def records(self) -> list[Record]:
@@ -181,6 +184,8 @@ class Centers:
             time.time(),
         )
         runtime = CenterRuntime(name, spec, identity, lease, self._hub)
+        runtime.faults = Faults(self._hub.settings.faults, status.get("faultyNodes") or ())
+        runtime.faults.forgive(seconds(spec.hardware_repaired or ""))
         runtime.unread = unread(status)
         runtime.lost_since = seconds(str(status.get("lostSince") or ""))
         record = self._records[name] = Record(runtime, uid)

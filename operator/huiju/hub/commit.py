@@ -118,7 +118,8 @@ class Committer:
         mounts = self._needs.mounts(job, decision.center) or ()
         epoch = self._sites.next_epoch(decision.job.uid, job.status.epoch)
         try:
-            bundle = await self._renderer.render(body, decision, epoch, mounts)
+            avoided = self._sites.avoided(job, decision.center, time.time())
+            bundle = await self._renderer.render(body, decision, epoch, mounts, avoided)
         except RenderRefused as refusal:
             return Committed(
                 Result.REFUSED, job, verdict=Verdict(False, refusal.reason, refusal.message)

@@ -61,6 +61,7 @@ def shape_of(job: JobObject) -> JobShape:
         brings=_brings(spec.carry if isinstance(spec.carry, str) else "", spec.workers > 1),
         guarded=_guarded(job),
         watched=job.spec.progress is not None,
+        avoid_nodes=tuple(sorted(f"{one.center}/{one.node}" for one in job.status.avoid_nodes)),
     )
 
 

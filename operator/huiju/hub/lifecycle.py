@@ -210,9 +210,9 @@ def _with_placement(
         case State.GONE:
             return _workload_missing(job, status, seen, now, settings)
         case State.SUSPENDED:
-            return _stopped(job, status, observed, now, settings)
+            return _stopped(job, status, placement, observed, now, settings)
         case State.FAILED:
-            return _failed(job, status, observed, now, settings)
+            return _failed(job, status, placement, observed, now, settings)
         case State.PENDING | State.RUNNING:
             return _alive(job, status, placement, observed, now)
 
@@ -333,14 +333,24 @@ def _workload_missing(
 
 
 def _stopped(
-    job: JobObject, status: JobStatus, observed: Observation, now: float, settings: HubSettings
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    observed: Observation,
+    now: float,
+    settings: HubSettings,
 ) -> Plan:
     unwanted = _unwanted(job)
     if unwanted is not None:
         return Plan(_end_unwanted(job, status, unwanted, now))
     reason = observed.reason or Reason.EVICTED
     message = observed.message or "The workload was suspended in the center, not by Huiju."
-    return _requeue(job, status, reason, message, now, settings)
+    plan = _requeue(job, status, reason, message, now, settings)
+    if not observed.fault_node:
+        return plan
+    return replace(
+        plan, status=transitions.machine_failed(plan.status, placement.center, observed, now)
+    )
 
 
 def _end_unwanted(
@@ -352,13 +362,25 @@ def _end_unwanted(
 
 
 def _failed(
-    job: JobObject, status: JobStatus, observed: Observation, now: float, settings: HubSettings
+    job: JobObject,
+    status: JobStatus,
+    placement: PlacementStatus,
+    observed: Observation,
+    now: float,
+    settings: HubSettings,
 ) -> Plan:
     unwanted = _unwanted(job)
     if unwanted is not None:
         return Plan(_end_unwanted(job, status, unwanted, now))
     reason = observed.reason or Reason.APPLICATION_FAILED
     failure = observed.failure or kind_of(reason)
+    if observed.fault_node:
+        if not observed.fault_claimed or status.hardware_faults < settings.claimed_faults:
+            after = transitions.attempt_failed(
+                status, Failure.INFRASTRUCTURE, reason, observed.message, now, settings
+            )
+            return Plan(transitions.machine_failed(after, placement.center, observed, now))
+        reason, failure = Reason.APPLICATION_FAILED, Failure.APPLICATION
     if reason is Reason.NO_PROGRESS:
         return _stalled(job, status, observed, now, settings)
     if failure is not Failure.APPLICATION:

@@ -62,6 +62,7 @@ class RetrySpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
     """See `api.job.Retry`."""
 
     max_attempts: int = 1
+    hardware_exit_codes: tuple[int, ...] = ()
 
 
 class FailoverSpec(msgspec.Struct, rename="camel", gc=False, frozen=True):
@@ -216,6 +217,16 @@ class AvoidedCenter(msgspec.Struct, rename="camel", gc=False, frozen=True):
     until: str
 
 
+class AvoidedNode(msgspec.Struct, rename="camel", gc=False, frozen=True, omit_defaults=True):
+    """See `api.job.AvoidedNode`."""
+
+    center: str
+    node: str
+    reason: str
+    at: str
+    claimed: bool = False
+
+
 class StagingStatus(msgspec.Struct, rename="camel", gc=False, frozen=True):
     """See `api.job.StagingStatus`."""
 
@@ -248,8 +259,10 @@ class JobStatus(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True)
     data: tuple[DataStatus, ...] = ()
     history: tuple[PastPlacement, ...] = ()
     avoid: tuple[AvoidedCenter, ...] = ()
+    avoid_nodes: tuple[AvoidedNode, ...] = ()
     application_failures: int = 0
     placement_failures: int = 0
+    hardware_faults: int = 0
     stalls: int = 0
     failovers: int = 0
     retry_at: str = ""

@@ -170,6 +170,7 @@ class Reconciler:
         if plan.fails_over:
             self._sites.leaves(job)
         job = await self._write(job, plan)
+        self._sites.learn_faults(job, now)
         if job.status.placement is None:
             self._stops.pop(uid, None)
         if plan.fails_over and before is not None:
@@ -237,7 +238,8 @@ class Reconciler:
             return
         try:
             mounts = self._needs.mounts(job, placement.center) or ()
-            bundle = await self._renderer.again(body, placement, mounts)
+            avoided = self._sites.avoided(job, placement.center, time.time())
+            bundle = await self._renderer.again(body, placement, mounts, avoided)
             await self._sites.ensure(bundle)
         except RenderRefused as refusal:
             await self._end_attempt(job, refusal.reason, refusal.message)

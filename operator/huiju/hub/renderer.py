@@ -1,7 +1,7 @@
 """From a decision, or a placement read back after a restart, to the bundle of objects to create.
 
 Reads the job's body again (the cache does not hold it) and what travels with it; decides nothing.
-Invariant: the same job, placement and carried objects give the same bundle.
+Invariant: the same job, placement, avoided nodes and carried objects give the same bundle.
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ class Renderer:
         return body
 
     async def render(
-        self, body: JobView, decision: Place, epoch: int, mounts: tuple[Mount, ...] = ()
+        self,
+        body: JobView,
+        decision: Place,
+        epoch: int,
+        mounts: tuple[Mount, ...] = (),
+        avoided: tuple[str, ...] = (),
     ) -> Bundle:
-        """The bundle of a fresh decision.
+        """The bundle of a fresh decision; its pods keep off the nodes in `avoided`.
 
         Raises:
             RenderRefused: the job cannot be run in this center as it is written.
@@ -98,6 +103,7 @@ class Renderer:
             decision.resource,
             nodes,
             mounts,
+            avoided,
             guarded=self.guards(body, decision.center),
         )
 
@@ -107,7 +113,11 @@ class Renderer:
         return _wants_guard(body) and facts is not None and not facts.guard_trouble
 
     async def again(
-        self, body: JobView, placement: PlacementStatus, mounts: tuple[Mount, ...] = ()
+        self,
+        body: JobView,
+        placement: PlacementStatus,
+        mounts: tuple[Mount, ...] = (),
+        avoided: tuple[str, ...] = (),
     ) -> Bundle:
         """The bundle of a placement that was committed before."""
         bundle = await self._render(
@@ -118,6 +128,7 @@ class Renderer:
             placement.resource,
             placement.nodes,
             mounts,
+            avoided,
             guarded=placement.guarded,
         )
         return self.marked(bundle, placement)
@@ -135,6 +146,7 @@ class Renderer:
         resource: str,
         nodes: tuple[str, ...],
         mounts: tuple[Mount, ...],
+        avoided: tuple[str, ...],
         *,
         guarded: bool,
     ) -> Bundle:
@@ -157,6 +169,7 @@ class Renderer:
             mounts=mounts,
             store=facts.spec.data_store,
             host_paths=_host_paths(facts.spec),
+            avoided=avoided,
             image=self._image,
             lease=facts.lease_terms() if guarded else None,
         )

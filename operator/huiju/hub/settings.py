@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from huiju.api.meta import GROUP
 from huiju.centers.lease import PROFILES, LeaseProfile
+from huiju.hub.faults import FaultTerms
 from huiju.scheduling.policy import Policy
 
 
@@ -66,6 +67,11 @@ class HubSettings:
     """Longest back-off."""
     avoid_seconds: float = 600.0
     """How long a center that failed a job is avoided for that job."""
+    faults: FaultTerms = field(default_factory=FaultTerms)
+    """For how long hardware faults speak against a node, and how many nodes they may take."""
+    claimed_faults: int = 5
+    """Attempts that end by the program's own claim of broken hardware before such ends count as its
+    failures: a program may say so of every machine."""
     guard_image: str = ""
     """Image of the guard in the pods of jobs with automatic failover, before a center's mirrors;
     empty: no pod can be guarded, so such jobs wait."""

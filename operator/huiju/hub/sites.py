@@ -15,6 +15,8 @@ from huiju.centers.observe import Observation, State
 from huiju.centers.render import needed_names
 from huiju.hub.bodies import carry_of
 from huiju.hub.center import CenterRuntime
+from huiju.hub.clock import seconds
+from huiju.hub.faults import witness
 from huiju.hub.lifecycle import Reach, Seen
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.status import finished
@@ -158,6 +160,28 @@ class Sites:
         needed = needed_names(carry_of(job), job.spec.workers, placement.workload)
         if needed:
             await site.clear(job, placement, needed)
+
+    def learn_faults(self, job: JobObject, now: float) -> None:
+        """Let the centers remember on which of their nodes hardware failed under the job; what they
+        know already is nothing new."""
+        meta = job.metadata
+        for told in job.status.avoid_nodes:
+            site = self._sites.get(told.center)
+            if site is None:
+                continue
+            by = witness(meta.uid, meta.namespace, claimed=told.claimed)
+            if site.faults.note(told.node, by, seconds(told.at), told.reason, now):
+                site.changed()
+
+    def avoided(self, job: JobObject, center: str, now: float) -> tuple[str, ...]:
+        """Nodes of a center that the job's pods must not run on."""
+        site = self._sites.get(center)
+        if site is None:
+            return ()
+        own = {told.node for told in job.status.avoid_nodes if told.center == center}
+        return tuple(
+            sorted(node for node, aside in site.suspects(now).items() if aside or node in own)
+        )
 
     def leaves(self, job: JobObject) -> None:
         """The job's placement in a lost center is about to be written off."""

@@ -18,6 +18,7 @@ from huiju.centers.observe import Failure, Observation
 from huiju.hub.clock import seconds, stamp
 from huiju.hub.objects import (
     AvoidedCenter,
+    AvoidedNode,
     Condition,
     JobStatus,
     PastPlacement,
@@ -425,3 +426,21 @@ def stalled(status: JobStatus) -> JobStatus:
 def counted(status: JobStatus) -> JobStatus:
     """One more failure of the application."""
     return replace(status, application_failures=status.application_failures + 1)
+
+
+def machine_failed(status: JobStatus, center: str, observed: Observation, now: float) -> JobStatus:
+    """The hardware of a node failed under the job, which keeps off it from now on."""
+    node = observed.fault_node
+    entry = AvoidedNode(
+        center=center,
+        node=node,
+        reason=status.reason,
+        at=stamp(min(observed.finished_at or now, now)),
+        claimed=observed.fault_claimed,
+    )
+    others = (one for one in status.avoid_nodes if (one.center, one.node) != (center, node))
+    return replace(
+        status,
+        avoid_nodes=(entry, *others)[:_MOST_AVOIDED],
+        hardware_faults=status.hardware_faults + 1,
+    )

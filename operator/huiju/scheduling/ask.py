@@ -11,14 +11,22 @@ from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from huiju.scheduling.capacity import Block, NodeKind
-from huiju.scheduling.filter import refuse_node
+from huiju.scheduling.filter import avoids, refuse_node
 from huiju.scheduling.model import JobShape, Toleration, Topology, Vector, vector
 from huiju.scheduling.topology import legal, slots
 
 _MOST_KNOWN = 4096
 """Counts kept for one stock, and answers for one ask, before they are forgotten."""
 _serials = count()
-_Key = tuple[str, str, Vector, bool, tuple[tuple[str, str], ...], tuple[Toleration, ...]]
+_Key = tuple[
+    str,
+    str,
+    Vector,
+    bool,
+    tuple[tuple[str, str], ...],
+    tuple[Toleration, ...],
+    tuple[str, ...],
+]
 
 
 class Ask:
@@ -45,7 +53,15 @@ class Ask:
         chosen = shape.alternatives[index]
         request = vector({**dict(shape.request), resource: chosen.per_worker})
         gang = shape.workers > 1
-        key = (chosen.model, resource, request, gang, shape.node_selector, shape.tolerations)
+        key = (
+            chosen.model,
+            resource,
+            request,
+            gang,
+            shape.node_selector,
+            shape.tolerations,
+            shape.avoid_nodes,
+        )
         found = cls._known.get(key)
         if found is None:
             found = cls._known[key] = cls(shape, chosen.model, resource, request)
@@ -81,7 +97,7 @@ class Ask:
 
     def refused(self, kind: NodeKind) -> str:
         """What the job asks of a node and nodes of this kind lack, empty if nothing."""
-        if not self._shape.node_selector and not kind.shape.taints:
+        if not self._shape.node_selector and not kind.shape.taints and not kind.shape.suspect:
             return ""
         known = self._nodes.get(kind.serial)
         if known is None:
@@ -89,6 +105,10 @@ class Ask:
                 self._nodes.clear()
             known = self._nodes[kind.serial] = refuse_node(self._shape, kind)
         return known
+
+    def avoids(self, kind: NodeKind) -> bool:
+        """Whether the job keeps off nodes of this kind since hardware failed there."""
+        return avoids(self._shape, kind)
 
     def legal(self, kind: NodeKind) -> bool:
         """Whether nodes of this kind serve that many units to one worker at all."""

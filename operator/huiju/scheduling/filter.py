@@ -121,7 +121,9 @@ def image_message(image: str, center: Center) -> str:
 
 
 def refuse_node(shape: JobShape, kind: NodeKind) -> str:
-    """Why no node of this kind may run the job, empty if it may."""
+    """What the job asks for and nodes of this kind lack, empty if nothing."""
+    if avoids(shape, kind):
+        return "a record without hardware faults"
     for key, value in shape.node_selector:
         if kind.labels.get(key) != value:
             return f"label {key}={value}"
@@ -129,6 +131,13 @@ def refuse_node(shape: JobShape, kind: NodeKind) -> str:
         if not any(_tolerates(t, taint) for t in shape.tolerations):
             return f"toleration of taint {taint.key}={taint.value}:{taint.effect}"
     return ""
+
+
+def avoids(shape: JobShape, kind: NodeKind) -> bool:
+    """Whether the job keeps off such a node since hardware failed there."""
+    return kind.shape.set_aside or (
+        bool(kind.shape.suspect) and kind.shape.suspect in shape.avoid_nodes
+    )
 
 
 def _tolerates(toleration: Toleration, taint: Taint) -> bool:

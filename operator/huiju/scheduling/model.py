@@ -98,6 +98,10 @@ class NodeShape:
     """Sorted; without labels that name a single node."""
     taints: tuple[Taint, ...] = ()
     """Only NoSchedule and NoExecute, sorted."""
+    suspect: str = ""
+    """`center/node` of the one node of this shape, where its hardware failed under a job lately."""
+    set_aside: bool = False
+    """It failed under so many that no job is sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,9 @@ class JobShape:
     """Its pods must stop by themselves when the center's lease has run out."""
     watched: bool = False
     """A guard in its pods looks after its progress."""
+    avoid_nodes: tuple[str, ...] = ()
+    """`center/node` of nodes whose hardware failed under the job; kept off while they are suspect.
+    Sorted."""
 
 
 @dataclass(frozen=True, slots=True)

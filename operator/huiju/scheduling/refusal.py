@@ -80,6 +80,9 @@ def _shortage(fitter: Fitter, state: CenterState, want: Want, holds: Holds) -> s
     if all(lacks):
         return f"no {want.model} node has {min(lacks)}"
     text = _numbers(fitter, want, [b for b in blocks if b.hold is None or b.hold in holds])
+    avoided = sum(len(block.nodes) for block in blocks if want.ask.avoids(block.kind))
+    if avoided:
+        text += f"; keeps off {avoided} after hardware faults"
     if state.holds and fitter.room(want, blocks) >= fitter.shape.workers:
         waiting = {hold.job for hold in state.holds if hold not in holds}
         text += f"; nodes are kept for {len(waiting)} job(s) that waited longer"

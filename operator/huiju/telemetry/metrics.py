@@ -151,6 +151,10 @@ class CenterFigures(Protocol):
     def lease_left(self) -> float:
         """Seconds that its lease holds at least."""
 
+    @property
+    def faulty_nodes(self) -> Mapping[str, bool]:
+        """Nodes on which hardware failed lately, each with whether it is set aside for all."""
+
 
 class Life(Protocol):
     """From when to when a credential is good; seconds since the epoch."""
@@ -227,6 +231,12 @@ class HubMetrics:
         )
         self._units = self._gauge(
             "center_units", "Accelerator units by center.", "center", "model", "state"
+        )
+        self._faulty = self._gauge(
+            "center_faulty_nodes",
+            "Nodes on which hardware failed under jobs lately: suspect (the jobs that failed there"
+            " keep off) or set-aside (all jobs do).",
+            *("center", "state"),
         )
         self._issued = self._gauge(
             "credential_issued_timestamp_seconds",
@@ -334,7 +344,8 @@ class HubMetrics:
         self, queues: Mapping[str, QueueCount], centers: Iterable[CenterFigures]
     ) -> None:
         """Show the jobs of these queues and these centers, and none that is gone."""
-        for gauge in (self._jobs, self._held, self._reachable, self._lease, self._units):
+        shown = (self._jobs, self._held, self._reachable, self._lease, self._units, self._faulty)
+        for gauge in shown:
             gauge.clear()
         for queue, count in queues.items():
             name = self._shown(queue)
@@ -345,6 +356,9 @@ class HubMetrics:
             self._reachable.labels(center.name).set(int(center.synced and not center.lost))
             self._lease.labels(center.name).set(round(center.lease_left(), 1))
             self._center(center)
+            aside = list(center.faulty_nodes.values())
+            self._faulty.labels(center.name, "suspect").set(aside.count(False))
+            self._faulty.labels(center.name, "set-aside").set(aside.count(True))
 
     def credentials(self, lives: Mapping[str, Life | None]) -> None:
         """Show how long these are good for, by whose API server takes them, and none besides."""

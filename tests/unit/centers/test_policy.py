@@ -36,6 +36,27 @@ def limits(**sharing: Any) -> tuple[ShareLimit, ...]:
     return share_limits(spec(sharing=sharing).sharing, four_nodes().census())
 
 
+def test_suspect_nodes_stand_apart_and_nothing_is_free_on_those_set_aside() -> None:
+    made = inventory(*(node(f"n{i}", {GPU: "8"}, H100) for i in range(4)))
+    view = center_view(
+        "east",
+        spec(),
+        made,
+        closed="",
+        message="",
+        now=NOON,
+        suspects={"n1": False, "n3": True, "gone": True},
+    )
+    apart = {bucket.nodes: bucket for bucket in view.buckets}
+    assert set(apart) == {("n0", "n2"), ("n1",), ("n3",)}
+    assert apart["n0", "n2"].shape.suspect == ""
+    alone = apart["n1",]
+    assert (alone.shape.suspect, alone.shape.set_aside) == ("east/n1", False)
+    assert dict(alone.free)[GPU] == 8
+    aside = apart["n3",]
+    assert (aside.shape.suspect, aside.shape.set_aside, aside.free) == ("east/n3", True, ())
+
+
 def test_without_a_word_nothing_is_limited() -> None:
     assert limits() == ()
 

@@ -255,6 +255,19 @@ def test_the_users_own_affinity_still_holds() -> None:
     assert affinity["nodeAffinity"][PREFERRED][0] == wish
 
 
+def test_avoided_nodes_are_kept_off_by_name_in_every_alternative() -> None:
+    ban = [{"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in ("n3", "n7")]
+    plain = spec_of(avoided=("n7", "n3"))["affinity"]["nodeAffinity"]
+    assert plain == {REQUIRED: {"nodeSelectorTerms": [{"matchFields": ban}]}}
+    zone = {"key": "zone", "operator": "In", "values": ["a"]}
+    own = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [zone]}, {}]}}}
+    terms = spec_of(job(pod_spec(affinity=own)), model_labels=LABELS, avoided=("n7", "n3"))
+    assert terms["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] == [
+        {"matchExpressions": [zone, *OURS], "matchFields": ban},
+        {},
+    ]
+
+
 def test_the_jobs_node_selector_joins_the_templates() -> None:
     view = job(pod_spec(nodeSelector={"a": "1"}), placement={"nodeSelector": {"b": "2"}})
     assert spec_of(view)["nodeSelector"] == {"a": "1", "b": "2"}

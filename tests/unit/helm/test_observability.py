@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -42,6 +42,7 @@ class Figures:
     name: str = "east"
     lost: bool = False
     synced: bool = True
+    faulty_nodes: Mapping[str, bool] = field(default_factory=lambda: {"n1": True})
 
     def units(self) -> Iterator[Units]:
         yield Units()

@@ -175,3 +175,40 @@ def test_words_are_those_of_the_api() -> None:
 def test_a_center_that_cannot_guard_takes_whoever_needs_no_guard() -> None:
     made = core([center("east", unguarded="no sentinel", unwatched="old")], [job("a")])
     assert where(made.cycle(10.0).placed) == {"a": "east"}
+
+
+def suspects(aside: bool) -> Center:
+    """Two nodes, the first of which has had a fault."""
+    first = replace(shape(), suspect="east/e0", set_aside=aside)
+    free = bucket(["e0"], first)
+    apart = replace(free, free=()) if aside else free
+    return center("east", buckets=(apart, bucket(["e1"], shape())))
+
+
+def test_a_job_keeps_off_the_node_that_failed_it_and_others_use_it() -> None:
+    failed = job("a", units=8, avoid_nodes=("east/e0",))
+    made = core([suspects(aside=False)], [failed, job("b", units=8)])
+    placed = {p.job.uid: p.assignments[0].node for p in made.cycle(10.0).placed}
+    assert placed == {"a": "e1", "b": "e0"}
+
+
+def test_equal_node_names_of_other_centers_are_other_nodes() -> None:
+    made = core([suspects(aside=False)], [job("a", units=8, workers=2, avoid_nodes=("west/e0",))])
+    assert where(made.cycle(10.0).placed) == {"a": "east"}
+
+
+def test_no_job_is_sent_to_a_node_that_is_set_aside() -> None:
+    made = core([suspects(aside=True)], [job("a", units=8), job("b", units=8)])
+    (placed,) = made.cycle(10.0).placed
+    assert placed.assignments[0].node == "e1"
+    made = core([suspects(aside=True)], [job("c", units=8, workers=2)])
+    assert not made.cycle(10.0).placed
+    explained = made.explain("c", 10.0)
+    assert explained is not None
+    assert "keeps off 1 after hardware faults" in explained.message
+
+
+def test_a_job_that_failed_on_all_nodes_is_told_so() -> None:
+    only = center("east", buckets=(bucket(["e0"], replace(shape(), suspect="east/e0")),))
+    found = refusal(only, avoid_nodes=("east/e0",))
+    assert found.message == "no nvidia-h100 node has a record without hardware faults"
