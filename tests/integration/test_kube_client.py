@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -279,6 +280,32 @@ async def test_calls_under_way_fail_in_order_when_the_client_is_closed(
                 await asyncio.sleep(0.01)
     with pytest.raises(Transient):
         await stuck
+
+
+async def test_a_call_that_was_given_up_leaves_no_connection(
+    bare_cluster: Cluster, bare_proxy: FaultProxy
+) -> None:
+    settings = ClientSettings(deadline=2.0)
+    async with await bare_cluster.client(server=bare_proxy.server, settings=settings) as client:
+        await client.get(NAMESPACES, "default")
+        assert _connections(bare_proxy.server) == 1
+        bare_proxy.partition()
+        with pytest.raises(Transient):
+            await client.get(NAMESPACES, "default")
+        await asyncio.sleep(0)
+        assert _connections(bare_proxy.server) == 0
+        bare_proxy.heal()
+
+
+def _connections(server: str) -> int:
+    """This process's connections to a server."""
+    port = int(server.rpartition(":")[2])
+    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
+    established = "01"
+    return sum(
+        fields[2].endswith(f":{port:04X}") and fields[3] == established
+        for fields in map(str.split, lines)
+    )
 
 
 async def test_an_answer_cut_short_is_an_error(

@@ -10,10 +10,12 @@ import asyncio
 import base64
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 
 from huiju.kube.credentials import Credentials
@@ -115,6 +117,17 @@ class Link:
             await self.session.close()
 
 
+class _Abrupt(ResponseHandler):
+    """A connection that is given up ends at once.
+
+    asyncio would hold it for half a minute, waiting for the farewell of a server that may be silent
+    because it is out of reach.
+    """
+
+    def close(self) -> None:
+        self.abort()
+
+
 def _session(credentials: Credentials, threads: ThreadPoolExecutor) -> aiohttp.ClientSession:
     context = credentials.ssl_context()
     connector = aiohttp.TCPConnector(
@@ -123,6 +136,8 @@ def _session(credentials: Credentials, threads: ThreadPoolExecutor) -> aiohttp.C
         resolver=_Resolver(threads),
         keepalive_timeout=_KEEP_ALIVE,
     )
+    # It has no public switch.
+    connector._factory = partial(_Abrupt, asyncio.get_running_loop())  # type: ignore[assignment]
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     )
