@@ -3,8 +3,9 @@
 A hub with its own times, two centers with sentinels, and pods of real processes (guard, first step,
 program; see `lab/kubelet.py`). Round by round the link to one center is cut, and the clock of each
 job there runs from the cut to the start of its program in the other center. Then one of two hubs
-that lead in turn is killed, and the clock runs until the other one has placed a new job. The last
-line printed is one JSON object.
+that lead in turn is killed, and the clock runs until the other one has placed a new job. Last, jobs
+wait that a new leader has to read: its reader alone is timed on them, then takeovers once more.
+The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from typing import Any, Final
 
 import uvloop
 
+from huiju.hub.objects import JobObject
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
+from huiju.kube.informer import Informer
 from huiju.kube.resources import COMPUTE_CENTERS, CROSS_REGION_JOBS
 from lab import federation, joining, ports, runrecord
 from lab.cluster import Cluster
@@ -54,8 +57,8 @@ class Bench:
 
     # --- as a user ---------------------------------------------------------------------------
 
-    async def submit(self, name: str, *, guarded: bool) -> None:
-        """A job that runs until it is cancelled."""
+    async def submit(self, name: str, *, guarded: bool, **more: Any) -> None:
+        """A job that runs until it is cancelled; `more` goes into its spec."""
         notes = pod_annotations(run_for="24h")
         if guarded:
             notes |= {PLAYED: "true", PREFIX + "save-every": "1s"}
@@ -74,7 +77,7 @@ class Bench:
                 "metadata": {"annotations": notes},
                 "spec": {"containers": [main], "volumes": [lake]},
             },
-        }
+        } | more
         body = {
             "apiVersion": CROSS_REGION_JOBS.api_version,
             "kind": CROSS_REGION_JOBS.kind,
@@ -153,20 +156,46 @@ def _started(bench: Bench, uid: str, epoch: int) -> float:
     return next(r.started for r in runs if (r.who.job_uid, r.who.epoch) == (uid, epoch))
 
 
-async def takeovers(bench: Bench, hubs: list[HubProcess], rounds: int) -> list[float]:
+async def takeovers(
+    bench: Bench, hubs: list[HubProcess], rounds: int, prefix: str = "takeover"
+) -> list[float]:
     """Seconds from the kill of the leading hub until the other has placed a new job."""
     found: list[float] = []
     for number in range(rounds):
         leader = await _leader(hubs)
-        name = f"takeover-{number}"
+        name = f"{prefix}-{number}"
         killed = boottime()
         leader.kill()
         await bench.submit(name, guarded=False)
         await bench.until(name, lambda status: status.get("placement") is not None)
         found.append(boottime() - killed)
-        print(f"takeover {number}: {found[-1]:.1f} s", file=sys.stderr)
+        print(f"{prefix} {number}: {found[-1]:.1f} s", file=sys.stderr)
         await leader.start()
         await bench.cancel([name])
+    return found
+
+
+async def relists(bench: Bench, jobs: int, rounds: int = 5) -> list[float]:
+    """Seconds in which a hub's reader has all jobs: `jobs` that wait, each with its own name."""
+    gate = asyncio.Semaphore(64)
+
+    async def waiting(number: int) -> None:
+        async with gate:
+            await bench.submit(f"waits-{number:05}", guarded=False, suspend=True)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(jobs):
+            group.create_task(waiting(number))
+    found = []
+    for _ in range(rounds):
+        began = boottime()
+        reader = Informer(bench.client, CROSS_REGION_JOBS, JobObject, on_change=lambda *_: None)
+        following = asyncio.create_task(reader.run())
+        await reader.synced.wait()
+        found.append(boottime() - began)
+        assert len(reader.store) >= jobs
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
     return found
 
 
@@ -250,14 +279,19 @@ async def run(options: argparse.Namespace) -> Fields:
             result |= _figures("recovery", found)
         if options.takeovers:
             result |= _figures("takeover", await takeovers(bench, hubs, options.takeovers))
+        if options.relist:
+            result |= {"relist_jobs": options.relist}
+            result |= _figures("relist", await relists(bench, options.relist), digits=2)
+            await _leader(hubs)
+            result |= _figures("takeover_with_jobs", await takeovers(bench, hubs, 3, "late"))
     return result | {"machine": machine()}
 
 
-def _figures(name: str, found: list[float]) -> Fields:
+def _figures(name: str, found: list[float], digits: int = 1) -> Fields:
     return {
         f"{name}_samples": len(found),
-        f"{name}_median_s": round(statistics.median(found), 1),
-        f"{name}_max_s": round(max(found), 1),
+        f"{name}_median_s": round(statistics.median(found), digits),
+        f"{name}_max_s": round(max(found), digits),
     }
 
 
@@ -268,6 +302,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="losses, one center at a time")
     parser.add_argument("--jobs", type=int, default=2, help="guarded jobs in the lost center")
     parser.add_argument("--takeovers", type=int, default=5, help="kills of the leading hub")
+    parser.add_argument("--relist", type=int, default=10_000, help="jobs that wait, then read anew")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(run(parser.parse_args()))
     print(json.dumps(result))
