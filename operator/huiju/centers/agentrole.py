@@ -61,7 +61,7 @@ ASKING: Final = (
     RoleRule(
         _LEASES,
         ("leases",),
-        ("get", "patch"),
+        ("patch",),
         "Tells that it is alive.",
         names=(PRESENCE,),
     ),
@@ -79,7 +79,7 @@ MAILBOX: Final = (
     RoleRule(
         _LEASES,
         ("leases",),
-        ("get", "list", "watch", "patch"),
+        ("list", "watch", "patch"),
         "Carries the sentinel's asks for the center's lease to the hub, and the answers back.",
         names=(SENTINEL,),
     ),
@@ -98,7 +98,7 @@ MAILBOX: Final = (
     RoleRule(
         _HUIJU,
         ("centercopies", "centerservings"),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Reads which copies of data sets the center is to make, and who asks for its own data.",
     ),
     RoleRule(
@@ -138,7 +138,7 @@ def own_center(center: str) -> RoleRule:
     return RoleRule(
         _HUIJU,
         ("computecenters",),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Reads what the platform engineer says of this center's accelerators.",
         names=(center,),
     )
@@ -214,7 +214,7 @@ CENTER_OWN: Final = (
     RoleRule(
         _LEASES,
         ("leases",),
-        ("get", "list", "watch", "patch"),
+        ("list", "watch", "patch"),
         "Carries the sentinel's asks for the center's lease to the hub, and the answers back.",
         names=(SENTINEL,),
     ),

@@ -43,13 +43,13 @@ RULES: Final = (
     RoleRule(
         "",
         ("nodes",),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Counts accelerators node by node, and sees which nodes are Ready.",
     ),
     RoleRule(
         "",
         ("pods",),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Subtracts what every pod holds, the owner's too, so that no card is promised twice.",
     ),
     RoleRule(
@@ -87,14 +87,14 @@ RULES: Final = (
     RoleRule(
         "coordination.k8s.io",
         ("leases",),
-        ("get", "list", "watch", "patch"),
+        ("list", "watch", "patch"),
         "Answers the ask of the center's sentinel for the lease under which guarded jobs run.",
         names=(SENTINEL,),
     ),
     RoleRule(
         "resource.k8s.io",
         ("resourceslices", "resourceclaims", "deviceclasses"),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Counts devices where drivers offer them by dynamic resource allocation.",
     ),
 )

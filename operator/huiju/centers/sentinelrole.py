@@ -20,7 +20,7 @@ OWN: Final = (
     RoleRule(
         _LEASES,
         ("leases",),
-        ("get", "list", "watch", "patch"),
+        ("list", "watch", "patch"),
         "Asks there, and hears the answers.",
         names=(SENTINEL,),
     ),

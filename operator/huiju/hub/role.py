@@ -21,7 +21,7 @@ CLUSTER: Final = (
     RoleRule(
         _HUIJU,
         ("computecenters", "computequeues"),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Follows the centers and queues that platform engineers declare.",
     ),
     RoleRule(
@@ -45,13 +45,13 @@ CLUSTER: Final = (
     RoleRule(
         _HUIJU,
         ("datasetshares", "datasetgrants"),
-        ("get", "list", "watch"),
+        ("list", "watch"),
         "Follows what is shared, and who may use it.",
     ),
     RoleRule(
         _HUIJU,
         ("datasetreplicas",),
-        ("get", "list", "watch", "create", "patch", "delete"),
+        ("list", "watch", "create", "patch", "delete"),
         "Makes a replica where a job or a copy rule needs one, and lets it go with the copy's last"
         " byte.",
     ),

@@ -77,7 +77,7 @@ async def test_a_push_center_is_leased_while_hub_and_sentinel_are_there(leasing:
         gone = await asked(guarding)
         assert (gone.remaining_seconds, gone.lease_seconds) == (0, SHORT.lease)
     async with Client(from_secret_bytes(text.encode()), name="hub") as hubs:
-        await hubs.get(LEASES, SENTINEL, joining.SYSTEM)
+        await hubs.list_all(LEASES, joining.SYSTEM, fields=f"metadata.name={SENTINEL}")
         with pytest.raises(Forbidden):
             await hubs.list_all(LEASES, joining.SYSTEM)
 
