@@ -153,6 +153,16 @@ class Failover(Values):
     per_minute: int = Field(120, ge=1, description="Jobs that may leave in a minute, all together.")
 
 
+class Audit(Values):
+    """The trail of data sets: who asked, who decided, what was signed, moved, read and removed."""
+
+    claim: str = Field(
+        "",
+        description="PersistentVolumeClaim for it, ReadWriteMany where hubs stand by: each hub adds"
+        " lines to a file of its pod's name. None is kept where empty.",
+    )
+
+
 class Hub(Values):
     """Values of the chart `huiju`."""
 
@@ -163,6 +173,7 @@ class Hub(Values):
         " pull it; the hub's own where empty.",
     )
     failover: Failover = Field(Failover(), description="Jobs that leave lost centers.")
+    audit: Audit = Field(Audit(), description="The trail of what is done with data sets.")
     replicas: int = Field(2, ge=1, le=5, description="Hubs; one leads, the others stand by.")
     crds: Crds = Field(Crds(), description="The CustomResourceDefinitions.")
     resources: Resources = Field(Resources(), description="Resources of a hub.")

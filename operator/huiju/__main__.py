@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _hub_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
     parser.add_argument("--kubeconfig", help="kubeconfig of the hub; default as kubectl")
     parser.add_argument("--context", help="context in the kubeconfig")
     parser.add_argument("--namespace", default="huiju-system", help="Huiju's own namespace")
@@ -113,6 +115,12 @@ def _hub_arguments(parser: argparse.ArgumentParser) -> None:
         default=120,
         metavar="JOBS",
         help="jobs that may leave lost centers in a minute, all together (120)",
+    )
+    parser.add_argument(
+        "--audit-log",
+        type=Path,
+        metavar="FILE",
+        help="add a line to this file for each thing done with data; see `kubectl huiju audit`",
     )
     parser.add_argument("--no-leader-election", action="store_true", help="run without a Lease")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
@@ -352,6 +360,7 @@ def _hub(arguments: argparse.Namespace) -> int:
         guard_image=arguments.guard_image,
         failover=not arguments.no_failover,
         failovers_per_minute=arguments.failovers_per_minute,
+        audit_file=arguments.audit_log,
     )
 
     def credentials() -> Credentials:

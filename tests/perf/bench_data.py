@@ -502,6 +502,7 @@ async def run(options: argparse.Namespace) -> Fields:
         async with bench_in(options) as bench:
             told(name)
             result[name] = await PARTS[name](bench, options)
+            told(json.dumps({name: result[name]}))  # what is measured is not lost with the rest
     return result | {"machine": machine()}
 
 

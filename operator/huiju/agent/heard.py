@@ -23,6 +23,7 @@ _NUMBERS: Final = {
     "filesTotal": "filesTotal",
     "rate": "rate",
     "limit": "limit",
+    "fetched": "fetched",
 }
 _SPOKEN: Final = {str(reason) for reason in Reason}
 ENDED: Final = frozenset({"Done", "Failed", "Removed"})
@@ -51,6 +52,8 @@ class Heard:
     _closed_at: float = 0.0
     _last: dict[str, float] = field(default_factory=dict)
     """When each pod spoke last: a log that is read again says nothing new."""
+    _fetched: dict[str, int] = field(default_factory=dict)
+    """Bytes that each pod's puller had over the network."""
 
     @property
     def over(self) -> bool:
@@ -70,6 +73,9 @@ class Heard:
         self.began = self.began or at
         self.ended = self._last[pod] = at
         self._take(event, said, at)
+        if event in ("progress", "done"):
+            self._fetched[pod] = int(said.get("fetched") or 0)
+            self.figures["fetched"] = sum(self._fetched.values())
 
     def _take(self, event: str, said: Fields, at: float) -> None:
         if event != "need" and self._closed_at:

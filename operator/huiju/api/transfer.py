@@ -118,6 +118,8 @@ class CenterCopyStatus(ApiModel):
     """Files that are here."""
     files_total: Count = 0
     """Files to be here."""
+    fetched: Bytes = 0
+    """Bytes that came over the network for this transfer, wasted ones too."""
     rate: Bytes = 0
     """Bytes per second now."""
     limit: Bytes = 0

@@ -7,12 +7,15 @@ owners' view; users see what their jobs wait for by `why`.
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 import time
-from typing import Any
+from typing import Any, Final
 
+from huiju.cli.bars import frame
 from huiju.cli.datasets import size
-from huiju.cli.failures import UsageError
-from huiju.cli.listing import Question, add_listing_flags, check_flags, show
+from huiju.cli.failures import OK, UsageError
+from huiju.cli.listing import Question, add_listing_flags, check_flags, read, show
 from huiju.cli.session import Session
 from huiju.cli.table import Column, age, condition, dig, moment, span
 
@@ -27,7 +30,15 @@ copies on their way, of the data sets of the namespace
 examples:
   kubectl huiju transfers
   kubectl huiju transfers -w
+  kubectl huiju transfers --bars     until nothing moves any more, or Ctrl-C
   kubectl huiju transfers --all -A"""
+
+_EACH: Final = 1.0
+"""Seconds between two frames."""
+_PAGE: Final = 120
+"""Columns where there is no terminal."""
+_NOTHING: Final = "Nothing moves."
+_STILL: Final = ("Verified", "Failed")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_listing_flags(parser, "replica", namespaced=True)
     parser.add_argument("--all", action="store_true", help="also the copies that are there")
     parser.add_argument("--center", metavar="NAME", help="only copies in this center")
+    parser.add_argument(
+        "--bars",
+        action="store_true",
+        help="draw bars by link, anew each second, until every copy is there",
+    )
 
 
 def run(session: Session) -> int:
@@ -44,6 +60,8 @@ def run(session: Session) -> int:
 
     flags = session.flags
     check_flags(flags)
+    if flags.bars and (flags.watch or flags.output):
+        raise UsageError("--bars goes neither with -w nor with -o")
     if flags.names and (flags.all or flags.center):
         raise UsageError("give either names, or --all and --center")
     selected = [] if flags.all or flags.names else ["status.phase!=Verified"]
@@ -53,7 +71,47 @@ def run(session: Session) -> int:
     question = Question(
         DATASET_REPLICAS, namespace, tuple(flags.names), flags.selector, ",".join(selected)
     )
+    if flags.bars:
+        return _draw(session, question)
     return show(session, question, COLUMNS)
+
+
+def _draw(session: Session, question: Question) -> int:
+    """Frames, one over the other, on a terminal; a single one elsewhere."""
+    budgets = _budgets(session)
+    drawn = 0
+    while True:
+        items, _ = read(session, question)
+        terminal = sys.stdout.isatty()
+        columns = shutil.get_terminal_size().columns if terminal else _PAGE
+        lines = frame(items, budgets, columns, time.time())
+        if drawn:
+            sys.stdout.write(f"\x1b[{drawn}A\x1b[J")
+        for line in lines or [_NOTHING]:
+            session.say(line)
+        sys.stdout.flush()
+        over = all(dig(item, "status", "phase") in _STILL for item in items)
+        if over or not terminal:
+            return OK
+        drawn = max(1, len(lines))
+        time.sleep(_EACH)
+
+
+def _budgets(session: Session) -> dict[tuple[str, str], int]:
+    """What the links are declared with, where the caller may read it."""
+    from huiju.centers.policy import bytes_per_second
+    from huiju.kube.errors import Forbidden
+    from huiju.kube.resources import COMPUTE_CENTERS
+
+    try:
+        centers, _ = session.api.list(COMPUTE_CENTERS, None)
+    except Forbidden:
+        return {}
+    return {
+        (center["metadata"]["name"], link["to"]): bytes_per_second(link["bandwidth"])
+        for center in centers
+        for link in dig(center, "spec", "links") or ()
+    }
 
 
 def _done(replica: dict[str, Any]) -> str:

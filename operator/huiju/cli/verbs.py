@@ -52,6 +52,7 @@ VERBS: Final[dict[str, Entry]] = {
     "datasets": Entry("show the data sets that your namespace may ask for"),
     "dataset": Entry("ask for a data set, decide on a request, look after copies"),
     "transfers": Entry("show copies of data sets on their way"),
+    "audit": Entry("check and search the trail that is kept of data sets"),
     "queues": Entry("show queues"),
     "centers": Entry("show centers and their free accelerators"),
     "join": Entry("make a cluster a center of the network", platform=True),

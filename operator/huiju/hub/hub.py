@@ -19,8 +19,10 @@ from huiju.hub.center import Callbacks, HubSide
 from huiju.hub.centers import Centers
 from huiju.hub.collector import Collector
 from huiju.hub.commit import Committer
+from huiju.hub.datasets.auditor import Auditor
 from huiju.hub.datasets.catalog import Catalog
 from huiju.hub.datasets.copier import Copier
+from huiju.hub.datasets.flows import Flows
 from huiju.hub.datasets.keeper import Keeper
 from huiju.hub.datasets.links import Links
 from huiju.hub.datasets.mover import Mover
@@ -126,8 +128,12 @@ class Hub:
             lambda: self.needs.demands(self.jobs_with_data()),
             replica_writer,
         )
-        self.mover = Mover(client, self.catalog, self.sites, replica_writer, settings)
-        self.keeper = Keeper(client, self.catalog, self.sites, copier, self._waker, settings)
+        flows = Flows(metrics, time.time())
+        self.mover = Mover(client, self.catalog, self.sites, replica_writer, flows, settings)
+        auditor = Auditor(self.catalog, self.jobs_with_data, self.mover.served, settings.audit_file)
+        self.keeper = Keeper(
+            client, self.catalog, self.sites, copier, self._waker, auditor, settings
+        )
         self._proof = Proof()
         self.recall = Recall(self.sites, self.jobs, self._proof, self.dispatcher.wake)
         renderer = Renderer(client, hub_id, self.sites.get, settings.guard_image, self._proof)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from huiju.api.meta import GROUP
 from huiju.centers.lease import PROFILES, LeaseProfile
@@ -100,6 +101,8 @@ class HubSettings:
     """A transfer's progress is written at most once in so many seconds, or with each 2 %."""
     data_pause: float = 0.2
     """Least seconds between two looks at data sets."""
+    audit_file: Path | None = None
+    """File of the trail of data sets; none keeps no trail."""
     bind: str = "127.0.0.1"
     """Address that health and metrics listen on."""
     health_port: int = 8081

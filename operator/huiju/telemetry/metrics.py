@@ -34,6 +34,8 @@ LABELS: Final[Mapping[str, str]] = {
     f" agent at the hub's own, `{CENTER}` that of an agent in its center, `{SERVING}` the"
     " certificate of the view API",
     "ground": "`guarantee` or `priority`",
+    "result": "`Verified`, or the reason why a transfer of a data set ended without a copy",
+    "source": "the ComputeCenter that data comes from",
     "model": "accelerator model, such as `ascend-910b3`",
     "queue": f"a ComputeQueue; `{OTHERS}` stands for queues that are gone and for those beyond"
     f" {MOST_QUEUES}",
@@ -156,6 +158,30 @@ class CenterFigures(Protocol):
         """Nodes on which hardware failed lately, each with whether it is set aside for all."""
 
 
+class LinkFigures(Protocol):
+    """A directed link, or the way within a center."""
+
+    @property
+    def source(self) -> str:
+        """Where the data comes from."""
+
+    @property
+    def center(self) -> str:
+        """Where it goes to."""
+
+    @property
+    def transfers(self) -> int:
+        """Transfers that are under way."""
+
+    @property
+    def rate(self) -> int:
+        """Bytes per second that they report together."""
+
+    @property
+    def budget(self) -> int:
+        """Bytes per second that the link is declared with; 0 is without limit."""
+
+
 class Life(Protocol):
     """From when to when a credential is good; seconds since the epoch."""
 
@@ -248,6 +274,20 @@ class HubMetrics:
             "When a credential in use ends; none where it has no end.",
             "credential",
         )
+        self._link_bytes = self._counter(
+            "link_bytes", "Bytes of data sets that came over a link.", "source", "center"
+        )
+        self._transfers_ended = self._counter(
+            "transfers_ended", "Transfers of data sets that ended.", "source", "center", "result"
+        )
+        self._links = {
+            figure: self._gauge(f"link_{name}", f"{text}.", "source", "center")
+            for figure, name, text in (
+                ("transfers", "transfers", "Transfers of data sets that are under way on a link"),
+                ("rate", "rate_bytes", "Bytes per second that they report together"),
+                ("budget", "budget_bytes", "Bytes per second that a link is declared with"),
+            )
+        }
         self._serving: Life | None = None
         self._calls = self._histogram(
             "api_call_seconds",
@@ -382,6 +422,22 @@ class HubMetrics:
             ):
                 gauge = self._units.labels(center.name, units.model, state)
                 gauge.inc(amount)  # one model may stand under two resource names
+
+    def links(self, rows: Iterable[LinkFigures]) -> None:
+        """Show these links, and none that is gone."""
+        for gauge in self._links.values():
+            gauge.clear()
+        for row in rows:
+            for figure, gauge in self._links.items():
+                gauge.labels(row.source, row.center).set(getattr(row, figure))
+
+    def link_carried(self, source: str, center: str, size: int) -> None:
+        """So many more bytes came over a link."""
+        self._link_bytes.labels(source, center).inc(size)
+
+    def transfer_ended(self, source: str, center: str, result: str) -> None:
+        """A transfer ended, well or not."""
+        self._transfers_ended.labels(source, center, result).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

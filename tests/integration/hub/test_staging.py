@@ -65,6 +65,10 @@ async def test_data_is_staged_without_accelerators_and_then_mounted(linked: Worl
         await linked.until_phase("other", "Running")
         why = await ordered(linked, "transfers")
         assert "TransferPending" in why
+        (link, bar) = (await ordered(linked, "transfers", "--bars")).splitlines()
+        assert link.startswith("west -> east")
+        assert f"{linked.namespace}/corpus v1" in bar
+        assert "[" in bar
         await verified(linked, replica)
         await linked.until_phase("train", "Running")
         ((center, workload),) = await linked.workloads("train")

@@ -20,6 +20,7 @@ from tests.integration.hub.harness import Fields, World, running
 from tests.integration.hub.moving import OWNER, Moving, moving, phase_of, reason_of
 from tests.integration.hub.pulling import CENTER as CONSUMER
 from tests.integration.hub.pulling import MODEL, until_empty
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.lab, pytest.mark.federation]
 SIZES = {"train/a.bin": 3_500_000, "train/b.txt": 70_000, "README.md": 12, "empty": 0}
@@ -42,7 +43,8 @@ async def until_nothing_is_left(data: Moving) -> None:
 
 
 async def test_from_bucket_to_running_job(world: World, tmp_path: Path) -> None:
-    async with moving(world, tmp_path, SIZES) as data, running(world.hub):
+    trail = tmp_path / "audit.jsonl"
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub, audit_file=trail) as hub:
         await data.share()
         assert "v1" in await data.publish("v1")
         await data.grant()
@@ -58,6 +60,37 @@ async def test_from_bucket_to_running_job(world: World, tmp_path: Path) -> None:
         assert status["filesDone"] == len(SIZES)
         await world.until_phase("train", "Succeeded")
         await until_nothing_is_left(data)
+        link = {"source": OWNER, "center": CONSUMER}
+        value = hub.metrics.registry.get_sample_value
+        carried = value("huiju_link_bytes_total", link)
+        assert carried is not None
+        assert carried >= sum(SIZES.values())
+        assert value("huiju_transfers_ended_total", {**link, "result": "Verified"}) == 1
+        assert value("huiju_link_budget_bytes", link) == 1_250_000_000
+        await told_whole(world, data, trail)
+
+
+async def told_whole(world: World, data: Moving, trail: Path) -> None:
+    """The trail tells the whole way, is a chain, and holds nothing secret."""
+    async with asyncio.timeout(PATIENCE):
+        while "ReadEnded" not in trail.read_text():
+            await asyncio.sleep(0.1)
+    records = [json.loads(line) for line in trail.read_text().splitlines()]
+    for event, fields in (
+        ("VersionPublished", {"version": "v1", "bytes": sum(SIZES.values())}),
+        ("GrantActive", {"requestedBy": "li", "decidedBy": "wang"}),
+        ("CopyBegun", {"source": OWNER, "center": CONSUMER, "for": [world.namespace]}),
+        ("LinksSigned", {"source": OWNER, "center": CONSUMER, "for": [world.namespace]}),
+        ("CopyVerified", {"bytes": sum(SIZES.values())}),
+        ("ReadBegun", {"job": f"{world.namespace}/train", "center": CONSUMER}),
+        ("ReadEnded", {"job": f"{world.namespace}/train", "center": CONSUMER}),
+    ):
+        (record,) = [r for r in records if r["event"] == event][-1:]
+        assert fields.items() <= record.items()
+        assert f"{data.owners}/corpus" in json.dumps(record)
+    assert "unbroken" in await data.say("audit", "verify", str(trail))
+    assert data.store.key.secret not in trail.read_text()
+    assert "X-Amz" not in trail.read_text()
 
 
 async def test_a_killed_puller_goes_on_where_it_was(world: World, tmp_path: Path) -> None:

@@ -126,3 +126,12 @@ def test_why_the_pod_waits_is_told_until_it_speaks() -> None:
     made.line(progress(1.0, 1), "p1")
     made.pending("late")
     assert "message" not in made.status({}, 1, 0.0)
+
+
+def test_what_came_over_the_network_adds_up_over_pods() -> None:
+    made = heard(line("progress", 1, bytesDone=10, bytesTotal=100, fetched=12))
+    made.line(line("progress", 2, bytesDone=15, bytesTotal=100, fetched=5), "p2")
+    made.line(line("done", 3, digest="sha256:1", bytes=100, files=1, fetched=90), "p2")
+    status = made.status({}, 1, 4)
+    assert status["fetched"] == 102
+    CenterCopyStatus.model_validate(status)

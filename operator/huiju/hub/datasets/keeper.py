@@ -14,6 +14,7 @@ from typing import Any
 from huiju.api.reasons import Reason
 from huiju.data.access import Share, Standing, judge_grant
 from huiju.data.moves import Plan
+from huiju.hub.datasets.auditor import Auditor
 from huiju.hub.datasets.catalog import Catalog, KnownGrant, KnownShare
 from huiju.hub.datasets.copier import Copier
 from huiju.hub.datasets.holders import answers, holders_of
@@ -40,11 +41,13 @@ class Keeper:
         sites: Sites,
         copier: Copier,
         waker: Waker,
+        auditor: Auditor,
         settings: HubSettings,
     ) -> None:
         self._client = client
         self._copier = copier
         self._waker = waker
+        self._auditor = auditor
         self._catalog = catalog
         self._sites = sites
         self._settings = settings
@@ -84,6 +87,7 @@ class Keeper:
         await self._copier.carry_out(due, now)
         for each in self._catalog.shares():
             await self._show_share(each, due, now)
+        await self._auditor.look(now)
 
     async def _show_share(self, known: KnownShare, due: Plan, now: float) -> None:
         share = known.share

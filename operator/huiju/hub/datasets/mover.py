@@ -23,6 +23,7 @@ from huiju.data.budget import Line, shared
 from huiju.hub.clock import seconds
 from huiju.hub.datasets.catalog import Body, Catalog, Replica
 from huiju.hub.datasets.desk import Desk
+from huiju.hub.datasets.flows import Flows, Moving
 from huiju.hub.datasets.holders import windows_of
 from huiju.hub.datasets.orders import (
     Terms,
@@ -56,12 +57,14 @@ class Mover:
         catalog: Catalog,
         sites: Sites,
         writer: ReplicaWriter,
+        flows: Flows,
         settings: HubSettings,
     ) -> None:
         self._client = client
         self._catalog = catalog
         self._sites = sites
         self._writer = writer
+        self._flows = flows
         self._settings = settings
         self._desks: dict[str, tuple[Desk, asyncio.Task[None]]] = {}
         self._written: dict[str, float] = {}
@@ -111,6 +114,14 @@ class Mover:
     async def once(self, now: float) -> None:
         """One pass over all transfers."""
         rates = self._rates()
+        self._flows.show(
+            (self._moving(each) for each in self._catalog.replicas() if each.phase == "Copying"),
+            {
+                (site.name, link.to): bytes_per_second(link.bandwidth)
+                for site in self._sites
+                for link in site.spec.links
+            },
+        )
         for replica in self._catalog.replicas():
             await self._safely(replica.key, self._one(replica, rates, now))
         there = {replica.uid for replica in self._catalog.replicas()}
@@ -150,9 +161,27 @@ class Mover:
                 found |= shared(max(1, bytes_per_second(link.bandwidth)), each)
         return found
 
-    def _line(self, replica: Replica) -> Line:
+    def _moving(self, replica: Replica) -> Moving:
+        """A transfer and what its center says of it."""
+        copy = self._copy(replica)
+        epoch = int(replica.status.get("epoch") or 0)
+        same = copy is not None and copy.status.get("epoch") == epoch
+        return Moving(
+            replica.uid,
+            epoch,
+            str(replica.status.get("source") or ""),
+            replica.spec.center,
+            copy.status if copy is not None and same else {},
+            seconds(str(replica.status.get("startedAt") or "")),
+        )
+
+    def _copy(self, replica: Replica) -> Body | None:
+        """The order of a replica in its center's mailbox."""
         desk = self._desk(replica.spec.center)
-        copy = desk.copies.get(replica.uid) if desk is not None else None
+        return desk.copies.get(replica.uid) if desk is not None else None
+
+    def _line(self, replica: Replica) -> Line:
+        copy = self._copy(replica)
         if copy is None or copy.spec.get("epoch") != replica.status.get("epoch"):
             return Line()
         same = copy.status.get("epoch") == replica.status.get("epoch")
@@ -169,6 +198,14 @@ class Mover:
         if link is None or site is None:
             return None
         return Terms(rates.get(replica.uid, 0), windows_of(link), site.spec.time_zone)
+
+    def served(self) -> Iterator[tuple[Replica, Fields]]:
+        """Transfers that asked for links, and what the owners' centers say to it."""
+        for replica in self._catalog.replicas():
+            desk = self._desk(str(replica.status.get("source") or ""))
+            asked = desk.servings.get(replica.uid) if desk is not None else None
+            if asked is not None and asked.spec.get("epoch") == replica.status.get("epoch"):
+                yield replica, asked.status
 
     # --- one transfer ----------------------------------------------------------------------------
 
@@ -201,6 +238,8 @@ class Mover:
             if became is not None:
                 await self._write(replica, became, now)
                 if became.get("phase") != replica.phase:
+                    if replica.phase == "Copying":
+                        self._flows.ended(self._moving(replica), _result(became))
                     return
         share = self._share(replica)
         begun = copy is not None and copy.spec.get("epoch") == replica.status.get("epoch")
@@ -286,6 +325,12 @@ class Mover:
             replica, after
         ):
             self._written[replica.uid] = now
+
+
+def _result(status: Fields) -> str:
+    """What a transfer came to: `Verified`, or the reason why not."""
+    said: Fields = next(iter(status.get("conditions") or []), {})
+    return str(said.get("reason"))
 
 
 def _due(replica: Replica, now: float) -> bool:
