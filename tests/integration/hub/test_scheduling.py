@@ -32,7 +32,7 @@ LONG: Fields = {"run_for": "300s"}
 async def why(hub: Hub, world: World, name: str, check: Callable[[Fields], bool]) -> Fields:
     """What `kubectl huiju why` shows of the job, once it passes; fails with the last answer."""
     answer: Fields | None = None
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         answer = await View(hub).why(world.namespace, name)
         if answer is not None and check(answer):
@@ -49,7 +49,7 @@ def said(answer: Fields, center: str) -> Fields:
 async def until_queue(world: World, name: str, **figures: Any) -> None:
     """Wait until the queue's status shows these figures; fails with those seen last."""
     seen: Fields = {}
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         status = (await world.client.get(COMPUTE_QUEUES, name)).get("status") or {}
         seen = {figure: status.get(figure) for figure in figures}
