@@ -29,7 +29,7 @@ from huiju.centers.images import mirrored
 from huiju.centers.mailbox import mailbox_of
 from huiju.centers.objects import Condition, Meta
 from huiju.kube.client import Client, preconditions
-from huiju.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from huiju.kube.errors import AlreadyExists, Conflict, NotFound
 from huiju.kube.informer import Informer
 from huiju.kube.resources import CENTER_COPIES, JOBS, PODS, SECRETS
 from huiju.kube.workqueue import WorkQueue
@@ -117,8 +117,8 @@ class Copying:
             group.create_task(self._listener.run(), name="what pullers say")
             for job in list(self._jobs.store.values()):
                 self.queue.add(job.replica)
-            for _ in range(self._settings.workers):
-                group.create_task(self._work())
+            workers = self._settings.workers
+            group.create_task(self.queue.serve(self._once, workers=workers, noun="copy", log=log))
 
     # --- what wakes ------------------------------------------------------------------------------
 
@@ -146,22 +146,6 @@ class Copying:
             return
         pause = self._written.get(uid, 0.0) + self._settings.data_interval - time.monotonic()
         self.queue.add_after(uid, max(0.0, pause))
-
-    async def _work(self) -> None:
-        while True:
-            uid = await self.queue.get()
-            try:
-                await self._once(uid)
-                self.queue.forget(uid)
-            except (KubeError, TimeoutError) as error:
-                delay = self.queue.retry(uid)
-                log.info("retrying", extra={"copy": uid, "error": str(error), "delay_s": delay})
-            except Exception:
-                # A bug with one transfer must not stop the others.
-                self.queue.retry(uid)
-                log.exception("transfer not looked at", extra={"copy": uid})
-            finally:
-                self.queue.done(uid)
 
     # --- one transfer ----------------------------------------------------------------------------
 

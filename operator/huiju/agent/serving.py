@@ -31,7 +31,7 @@ from huiju.data.authority import Asked, Authority, Granted
 from huiju.data.links import Need
 from huiju.data.signing import Transfer, answer
 from huiju.kube.client import Client
-from huiju.kube.errors import Forbidden, KubeError, NotFound
+from huiju.kube.errors import Forbidden, NotFound
 from huiju.kube.informer import Informer
 from huiju.kube.resources import (
     CENTER_SERVINGS,
@@ -79,30 +79,14 @@ class Serving:
         """Follow the mailbox and answer until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._requests.run(), name="requests for links")
-            for _ in range(self._settings.signers):
-                group.create_task(self._work())
+            workers = self._settings.signers
+            group.create_task(self.queue.serve(self._once, workers=workers, noun="copy", log=log))
 
     def _changed(self, old: ServingObject | None, new: ServingObject | None) -> None:
         if new is not None:
             self.queue.add(new.metadata.name)
         elif old is not None:
             self._answered.pop(old.metadata.name, None)
-
-    async def _work(self) -> None:
-        while True:
-            uid = await self.queue.get()
-            try:
-                await self._once(uid)
-                self.queue.forget(uid)
-            except (KubeError, TimeoutError) as error:
-                delay = self.queue.retry(uid)
-                log.info("retrying", extra={"copy": uid, "error": str(error), "delay_s": delay})
-            except Exception:
-                # A bug with one request must not stop the others.
-                self.queue.retry(uid)
-                log.exception("request not answered", extra={"copy": uid})
-            finally:
-                self.queue.done(uid)
 
     async def _once(self, uid: str) -> None:
         request = self._requests.store.get(f"{self._space}/{uid}")

@@ -85,8 +85,8 @@ class Worker:
             group.create_task(self._informer.run())
             await self._informer.synced.wait()
             await self._recall()
-            for _ in range(self._settings.workers):
-                group.create_task(self._work())
+            workers = self._settings.workers
+            group.create_task(self.queue.serve(self._pass, workers=workers, noun="job", log=log))
 
     def _changed(self, old: Work | None, new: Work | None) -> None:
         if new is not None:
@@ -121,24 +121,10 @@ class Worker:
                         self._owner.recall(self._bundle_of(full, attempt, attempt.objects))
             return
 
-    async def _work(self) -> None:
-        while True:
-            uid = await self.queue.get()
-            try:
-                work = self._informer.store.get(f"{self._space}/{uid}")
-                if work is not None:
-                    await self._once(work)
-                self.queue.forget(uid)
-            except (KubeError, TimeoutError) as error:
-                delay = self.queue.retry(uid)
-                log.info("retrying", extra={"job": uid, "error": str(error), "delay_s": delay})
-            except Exception:
-                # A bug with one job must not stop the others.
-                self.queue.retry(uid)
-                log.exception("work failed", extra={"job": uid})
-            finally:
-                self.queue.done(uid)
-            await asyncio.sleep(0)
+    async def _pass(self, uid: str) -> None:
+        work = self._informer.store.get(f"{self._space}/{uid}")
+        if work is not None:
+            await self._once(work)
 
     async def _once(self, work: Work) -> None:
         trouble: KubeError | None = None

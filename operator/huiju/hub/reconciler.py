@@ -33,7 +33,7 @@ from huiju.hub.settings import HubSettings
 from huiju.hub.sites import Sites
 from huiju.hub.waits import Waits
 from huiju.kube.clock import boottime
-from huiju.kube.errors import Conflict, KubeError, Transient
+from huiju.kube.errors import KubeError
 from huiju.kube.workqueue import WorkQueue
 from huiju.scheduling.model import Place, Preempt
 from huiju.telemetry.metrics import HubMetrics
@@ -83,37 +83,15 @@ class Reconciler:
 
     async def run(self) -> None:
         """Work on keys until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._settings.workers):
-                group.create_task(self._work())
+        await self.queue.serve(self._pass, workers=self._settings.workers, noun="job", log=log)
 
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                await self._once(key)
-                self.queue.forget(key)
-            except Crowded as crowded:
-                # Not this job's failure: it comes back when the center has room, or by itself.
-                crowded.lane.park(key, self.queue.add)
-                self.queue.add_after(key, CROWDED_PAUSE)
-            except Conflict:
-                # The watch brings the newer copy and with it the key.
-                self.queue.retry(key)
-            except (Transient, TimeoutError) as error:
-                delay = self.queue.retry(key)
-                log.info("retrying", extra={"job": key, "error": str(error), "delay_s": delay})
-            except KubeError as error:
-                delay = self.queue.retry(key)
-                log.warning("refused", extra={"job": key, "error": str(error), "delay_s": delay})
-            except Exception:
-                # A bug with one job must not stop the others.
-                self.queue.retry(key)
-                log.exception("reconcile failed", extra={"job": key})
-            finally:
-                self.queue.done(key)
-            # A pass may have had nothing to wait for: the others must get their turn all the same.
-            await asyncio.sleep(0)
+    async def _pass(self, key: str) -> None:
+        try:
+            await self._once(key)
+        except Crowded as crowded:
+            # Not this job's failure: it comes back when the center has room, or by itself.
+            crowded.lane.park(key, self.queue.add)
+            self.queue.add_after(key, CROWDED_PAUSE)
 
     async def _once(self, key: str) -> None:
         job = self._jobs.get(key)

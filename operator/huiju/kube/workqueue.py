@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from huiju.kube.errors import KubeError
+from huiju.kube.errors import Conflict, KubeError, Transient
 
 
 class QueueFull(KubeError):
@@ -148,9 +149,9 @@ class KeyedQueue:
 class WorkQueue:
     """An asyncio work queue of keys, for one event loop.
 
-    A worker does `key = await queue.get()`, handles it, then `forget(key)` or `retry(key)`, and
-    always `done(key)`. Keys of different groups take turns, so that a group with much to do (a
-    center, a namespace) delays no other.
+    `serve` handles keys; a worker of another kind does `key = await queue.get()`, handles it, then
+    `forget(key)` or `retry(key)`, and always `done(key)`. Keys of different groups take turns, so
+    that a group with much to do (a center, a namespace) delays no other.
     """
 
     def __init__(
@@ -229,6 +230,46 @@ class WorkQueue:
     def forget(self, key: str) -> None:
         """Start the key's pauses from the beginning: it was handled well."""
         self._state.forget(key)
+
+    async def serve(
+        self,
+        handle: Callable[[str], Awaitable[None]],
+        *,
+        workers: int,
+        noun: str,
+        log: logging.Logger,
+    ) -> None:
+        """Have so many workers handle keys until cancelled; `noun` names a key in the log.
+
+        A key whose handling failed comes back after its own pause; a bug with one stops no other.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._serve(handle, noun, log))
+
+    async def _serve(
+        self, handle: Callable[[str], Awaitable[None]], noun: str, log: logging.Logger
+    ) -> None:
+        while True:
+            key = await self.get()
+            try:
+                await handle(key)
+                self.forget(key)
+            except Conflict:
+                self.retry(key)  # the watch brings the newer copy and with it the key
+            except (Transient, TimeoutError) as error:
+                delay = self.retry(key)
+                log.info("retrying", extra={noun: key, "error": str(error), "delay_s": delay})
+            except KubeError as error:
+                delay = self.retry(key)
+                log.warning("refused", extra={noun: key, "error": str(error), "delay_s": delay})
+            except Exception:
+                self.retry(key)
+                log.exception("not handled", extra={noun: key})
+            finally:
+                self.done(key)
+            # A pass may have had nothing to wait for: the others must get their turn all the same.
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Stop the timer; keys still waiting are dropped with the queue."""
