@@ -207,7 +207,7 @@ def _glitch(chance: random.Random, at: float, step: Step, fault: Fault) -> Glitc
         link=chance.choice(STEPS[step].links),
         step=step,
         fault=fault,
-        count=chance.choice((1, 1, 2, 3)),
+        count=chance.choice((1, 2, 4, 8)),
         code=chance.choice(codes),
         seconds=round(chance.uniform(0.05, 2.0), 2),
         size=chance.choice((0, 1, 2, 5)) if fault in _OF_READS else chance.randrange(400),

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from huiju.hub.center import CenterRuntime
 from huiju.hub.centers import Centers, Record
 from huiju.hub.jobcache import JobCache
+from huiju.hub.leftovers import Leftovers
+from huiju.hub.objects import JobObject
 from huiju.hub.orphans import judge
 from huiju.hub.settings import HubSettings
 from huiju.kube.errors import KubeError
@@ -22,16 +25,20 @@ REMEMBERED = 100_000
 class Collector:
     """Looks at every center now and then, and at once when a job is deleted."""
 
-    def __init__(self, jobs: JobCache, centers: Centers, settings: HubSettings) -> None:
+    def __init__(
+        self, jobs: JobCache, centers: Centers, leftovers: Leftovers, settings: HubSettings
+    ) -> None:
         self._jobs = jobs
         self._centers = centers
+        self._leftovers = leftovers
         self._settings = settings
         self._deleted: dict[str, None] = {}
         self._wake = asyncio.Event()
 
-    def deleted(self, uid: str) -> None:
-        """The hub saw this job being deleted."""
-        self._deleted[uid] = None
+    def deleted(self, job: JobObject) -> None:
+        """The hub saw this job being deleted, which had been placed."""
+        self._leftovers.gone(job)
+        self._deleted[job.metadata.uid] = None
         if len(self._deleted) > REMEMBERED:
             del self._deleted[next(iter(self._deleted))]
         self._wake.set()
@@ -64,8 +71,9 @@ class Collector:
 
     async def _look_at(self, record: Record, known: set[str]) -> None:
         site = record.runtime
+        held = list(site.syncer.held())
         finding = judge(
-            site.syncer.held(),
+            held,
             known,
             set(self._deleted),
             self._settings,
@@ -91,3 +99,20 @@ class Collector:
                 log.exception("orphan not removed", extra={"center": site.name})
                 continue
             log.info("orphan removed", extra={"center": site.name, "job": orphan.job_uid})
+        await self._clear(site, {(one.job_uid, one.epoch) for one in held})
+
+    async def _clear(self, site: CenterRuntime, held: set[tuple[str, int]]) -> None:
+        """Remove what is left of deleted jobs' workloads that are not there any more."""
+        for left in self._leftovers.of(site.name):
+            origin = left.origin
+            if (origin.uid, origin.epoch) not in held:
+                try:
+                    async with asyncio.timeout(30):
+                        await site.syncer.clear(origin, left.namespace, left.needed)
+                except (KubeError, TimeoutError) as error:
+                    log.info(
+                        "leftovers stay for now",
+                        extra={"center": site.name, "job": origin.uid, "error": str(error)},
+                    )
+                    return
+            self._leftovers.settle(site.name, left)

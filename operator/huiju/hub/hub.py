@@ -34,6 +34,7 @@ from huiju.hub.fencing import Fencing
 from huiju.hub.granter import Granter
 from huiju.hub.jobcache import JobCache
 from huiju.hub.jobwriter import JobWriter
+from huiju.hub.leftovers import Leftovers
 from huiju.hub.objects import JobObject
 from huiju.hub.population import Population
 from huiju.hub.proof import Proof, placement_key
@@ -173,7 +174,8 @@ class Hub:
             lambda job: self.reconciler.queue.add(job.key),
             settings.fence_interval,
         )
-        self.collector = Collector(self.jobs, self.centers, settings)
+        leftovers = Leftovers(hub_id, self.sites.mappings)
+        self.collector = Collector(self.jobs, self.centers, leftovers, settings)
         self._shell = Shell(credentials, self._kopf_event)
         self._listed = asyncio.Event()
 
@@ -267,7 +269,7 @@ class Hub:
             self.recall.settled(old.metadata.uid)
             self._acceptance.forget(old.metadata.uid)
             if old.status.epoch:
-                self.collector.deleted(old.metadata.uid)
+                self.collector.deleted(old)
 
     def _observed(self, _center: str, observation: Observation) -> None:
         job = self.jobs.by_uid(observation.job_uid)

@@ -111,6 +111,13 @@ class Sites:
         known = site.identity and placement.cluster
         return None if known and site.identity != placement.cluster else site
 
+    def mappings(self, name: str) -> dict[str, str]:
+        """The namespaces that the center's owner maps to others, by those of the hub."""
+        site = self._sites.get(name)
+        if site is None:
+            return {}
+        return {one.hub: one.center for one in site.spec.sharing.namespace_mappings}
+
     def cluster(self, name: str) -> str:
         """Identity of the cluster that the center is now; empty while it is not known."""
         site = self._sites.get(name)

@@ -162,6 +162,26 @@ async def test_who_deletes_a_workload_and_its_job_at_once_leaves_no_service(worl
                 await asyncio.sleep(0.1)
 
 
+async def test_a_past_workload_deleted_while_the_hub_was_away_leaves_nothing(
+    world: World,
+) -> None:
+    async with running(world.hub):
+        await world.submit("twice", workers=2, fate={"run_for": "300s"})
+        await world.until_phase("twice", "Running")
+        ((center, workload),) = await world.workloads("twice")
+        await world.edit("twice", moveFromEpoch=1)
+        await world.until("twice", lambda s: s.get("epoch") == 2 and s["phase"] == "Running")
+    meta = workload["metadata"]
+    await world.center_clients[center].delete(JOBS, meta["name"], meta["namespace"])
+    async with running(world.hub):
+        assert len(await services(world, "twice")) == 2, "nothing leads to the first one's"
+        await world.delete("twice")
+        async with asyncio.timeout(PATIENCE):
+            while await services(world, "twice"):
+                await asyncio.sleep(0.1)
+        await world.until_gone()
+
+
 async def test_a_mass_of_seeming_orphans_stops_the_removal_and_tells(world: World) -> None:
     async with running(world.hub):
         names = [f"mass-{number}" for number in range(4)]
