@@ -195,7 +195,19 @@ def agent_account() -> str:
         "{{- range $namespace := .Values.policy.centerNamespaces }}\n---\n" + there + "{{- end }}\n"
         "{{- end }}\n"
     )
-    return _only_if(".Values.agent.enabled", f"# {BY}\n{body}{choice}")
+    data = _documents(
+        _role("Role", agentrole.DATA_ROLE, agentrole.CENTER_DATA, _NAMESPACE),
+        _binding(
+            "RoleBinding",
+            agentrole.DATA_ROLE,
+            "Role",
+            agentrole.DATA_ROLE,
+            _NAMESPACE,
+            account=name,
+        ),
+    ).partition("\n")[2]
+    moving = "{{- if .Values.agent.data.enabled }}\n---\n" + data + "{{- end }}\n"
+    return _only_if(".Values.agent.enabled", f"# {BY}\n{body}{choice}{moving}")
 
 
 def sentinel_account() -> str:
@@ -352,7 +364,7 @@ def _agent_tables() -> Iterator[str]:
     yield from _table(agentrole.CENTER_WORKING)
     yield "## The agent's account in its center, in its own namespace\n"
     yield from _table(agentrole.CENTER_OWN)
-    yield f"With `--data`, besides (Role `{agentrole.DATA_ROLE}`, which its owner binds):\n"
+    yield f"With `--data`, besides (Role `{agentrole.DATA_ROLE}`, value `agent.data.enabled`):\n"
     yield from _table(agentrole.CENTER_DATA)
 
 

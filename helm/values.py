@@ -224,6 +224,29 @@ class Push(Values):
     )
 
 
+class AgentData(Values):
+    """Data sets: copies that the center holds, and data that is its own."""
+
+    enabled: bool = Field(False, description="Let the agent move data, and give it the rights.")
+    only: bool = Field(
+        False, description="Nothing but data: where the hub reaches the center by push."
+    )
+    store: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9.-]+:)?(/[^\s:]*)?$",
+        description="Where copies may lie: a folder of the nodes, or SERVER:FOLDER of NFS; empty"
+        " lets none in. `spec.dataStore` of the ComputeCenter names the same.",
+    )
+    gateway_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@?#]+)?$",
+        description="Where consumers reach the center's gateway, for folders and web servers.",
+    )
+    manifests: Quantity = Field(
+        "4Gi", description="Room on the node's disk for manifests of the center's own data."
+    )
+
+
 class Agent(Values):
     """The agent of a pull center."""
 
@@ -246,6 +269,7 @@ class Agent(Values):
         " `policy.centerNamespaces`, by RoleBindings.",
     )
     health_port: Port = Field(8082, description="Port of health pages and metrics.")
+    data: AgentData = Field(AgentData(), description="Data sets.")
 
 
 class AgentResources(Values):
@@ -304,6 +328,9 @@ class AgentPeers(Values):
 
     enabled: bool = Field(True, description="Make NetworkPolicies for agent and sentinel.")
     api_ports: list[Port] = Field([443, 6443], description="Ports of the API servers they reach.")
+    data_ports: list[Port] = Field(
+        [443], description="Ports of the center's own object stores and web servers."
+    )
 
 
 class Sentinel(Values):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from huiju.data import manifest, signature
 from huiju.kube.client import Client
-from huiju.kube.resources import DATASET_SHARES
+from huiju.kube.resources import CROSS_REGION_JOBS, DATASET_SHARES
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 from lab.objectstore import ObjectStore
+from tests.integration.hub.harness import job_body
 from tests.patience import PATIENCE
 
 
@@ -33,9 +35,12 @@ class Desk:
     folder: Path
 
     async def publish(self, version: str, *flags: str, **env: str) -> tuple[int, str]:
+        return await self.say("publish", "--version", version, *flags, **env)
+
+    async def say(self, action: str, *flags: str, **env: str) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "huiju.cli.main", f"--kubeconfig={self.cluster.kubeconfig}"),
-            *("-n", self.namespace, "dataset", "publish", "corpus", "--version", version, *flags),
+            *("-n", self.namespace, "dataset", action, "corpus", *flags),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=os.environ | env,
@@ -140,3 +145,82 @@ async def test_a_bucket_is_published_with_a_key_from_the_environment(
     (version,) = (await desk.spec())["versions"]
     kept = root / "corpora/zh" / manifest.name_of(version["manifestDigest"])
     manifest.expect(kept, version["manifestDigest"])
+
+
+async def test_the_output_of_a_job_tells_what_it_was_made_from(desk: Desk) -> None:
+    await desk.share({"files": {"path": str(desk.folder)}})
+    job = job_body(desk.namespace, "train")
+    made = await desk.admin.create(CROSS_REGION_JOBS, job, desk.namespace)
+    code, out = await desk.publish("v1", "--from-job", "train")
+    assert code != 0
+    assert "is new" in out
+    read = [f"sha256:{digit * 64}" for digit in "ab"]
+    status = {
+        "phase": "Succeeded",
+        "placement": {
+            "center": "guiyang",
+            "epoch": 3,
+            "alternative": 0,
+            "model": "ascend-910b3",
+            "resource": "huawei.com/Ascend910",
+            "namespace": "team",
+            "workload": "train-1",
+            "placedAt": "2026-11-28T08:00:00Z",
+        },
+        "data": [
+            {
+                "mountPath": f"/data/{n}",
+                "namespace": "team-a",
+                "dataset": f"corpus-{n}",
+                "shareUid": f"u{n}",
+                "version": "v1",
+                "manifestDigest": digest,
+            }
+            for n, digest in enumerate(read)
+        ],
+    }
+    await desk.admin.patch_status(CROSS_REGION_JOBS, "train", desk.namespace, status)
+    base = f"sha256:{'c' * 64}"
+    code, out = await desk.publish("v1", "--from-job", "train", "--derived-from", base)
+    assert code == 0, out
+    (version,) = (await desk.spec())["versions"]
+    assert version["derivedFrom"] == [base, *read]
+    assert version["madeBy"] == {
+        "namespace": desk.namespace,
+        "name": "train",
+        "uid": made["metadata"]["uid"],
+        "epoch": 3,
+    }
+
+
+async def test_a_description_goes_out_as_croissant_and_comes_in(desk: Desk, tmp_path: Path) -> None:
+    words = {"description": "Chinese text", "keywords": ["web", "clean"], "citation": "Li 2026"}
+    await desk.share({"files": {"path": str(desk.folder)}}, modality=["text"], **words)
+    code, out = await desk.publish("v1")
+    assert code == 0, out
+    (version,) = (await desk.spec())["versions"]
+    listed = desk.folder / manifest.name_of(version["manifestDigest"])
+    code, out = await desk.say("export", "--manifest", str(listed))
+    assert code == 0, out
+    told = json.loads(out)
+    assert told["license"] == "https://spdx.org/licenses/CC-BY-4.0"
+    assert told["identifier"] == version["manifestDigest"]
+    assert {f["contentUrl"] for f in told["distribution"]} >= {"a.txt", "b.txt"}
+    assert str(desk.folder) not in out, "where the data lies is nobody's business"
+
+    told |= {"description": "Chinese text, cleaned", "license": "MIT"}
+    file = tmp_path / "croissant.json"
+    file.write_text(json.dumps(told))
+    code, out = await desk.say("import", "--croissant", str(file), "--manifest", str(listed))
+    assert code == 0, out
+    assert "2 files have the digests" in out
+    assert "grants stand on it" in out
+    spec = await desk.spec()
+    assert spec["description"] == "Chinese text, cleaned"
+    assert spec["license"] == "CC-BY-4.0"
+    assert set(spec["keywords"]) == {"web", "clean", "text"}
+    told["distribution"][1]["sha256"] = "0" * 64
+    file.write_text(json.dumps(told))
+    code, out = await desk.say("import", "--croissant", str(file), "--manifest", str(listed))
+    assert code != 0
+    assert "a.txt" in out

@@ -123,6 +123,19 @@ class Source(ApiModel):
     """A web server."""
 
 
+class MadeBy(ApiModel):
+    """The job whose output a version is."""
+
+    namespace: Label
+    """Namespace of the CrossRegionJob."""
+    name: Name
+    """Its name."""
+    uid: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """Its UID: a job of the same name that came later is another."""
+    epoch: Annotated[Int, Field(ge=1, le=999_999_999)]
+    """The attempt whose output it is."""
+
+
 class Version(ApiModel):
     """One version of the data; it never changes."""
 
@@ -147,6 +160,8 @@ class Version(ApiModel):
     """SPDX expression of this version, where it is another than the share's."""
     derived_from: Annotated[list[Digest], SET, Field(max_length=32)] = []
     """Manifest digests of what it was made from."""
+    made_by: MadeBy | None = None
+    """The job whose output it is."""
 
 
 class Channel(ApiModel):
@@ -224,6 +239,16 @@ class DatasetShareSpec(ApiModel):
     """What the data is, for people who search."""
     modality: Annotated[list[Word], SET, Field(max_length=16)] = []
     """Kinds of data, such as `text` and `image`."""
+    keywords: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]],
+        SET,
+        Field(max_length=64),
+    ] = []
+    """More words that people search by."""
+    citation: Text | None = None
+    """How to cite it."""
+    homepage: Url | None = None
+    """Where to read more."""
     license: ShortText
     """SPDX expression, such as `CC-BY-4.0` or `LicenseRef-internal`."""
     source: Source

@@ -1,4 +1,4 @@
-"""`kubectl huiju approve`: lets the agent of a pull center in.
+"""`kubectl huiju approve`: lets the agent of a center in, which moves data where the hub pushes.
 
 Decides whether the one who asks is the one who is meant. Invariant: the rights are there before the
 hub is told, and the mailbox's quota is counted, so an agent that the hub trusts can work at once.
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.epilog = EXAMPLES
     add = parser.add_argument
-    add("center", metavar="CENTER", help="name of the pull center")
+    add("center", metavar="CENTER", help="name of the center")
     add("--cluster", metavar="UID", help="only if the agent runs in the cluster of this UID")
     add(
         "--serves-data",
@@ -47,29 +47,29 @@ def run(session: Session) -> int:
 
     name, dry = session.flags.center, session.flags.dry_run
     center = session.api.get(COMPUTE_CENTERS, name)
-    if dig(center, "spec", "connection", "pull") is None:
-        raise Failure(f"center {name} has no agent to approve: the hub reaches it by push")
     refuse_revoked(center)
-    _see_who_asks(session, name)
+    pull = dig(center, "spec", "connection", "pull") is not None
+    # The hub knows the cluster that it reaches: no other may speak for its data.
+    _see_who_asks(session, name, None if pull else str(dig(center, "status", "identity", "uid")))
     for step in approval_steps(name, serves_data=session.flags.serves_data):
         explain(session, step, ensure(session.api, step, dry=dry))
     if not dry:
         until_counted(session, name)
-    change = {"spec": {"connection": {"pull": {"approved": "Approved"}}}}
-    session.api.patch(COMPUTE_CENTERS, name, change, dry_run=dry)
+    if pull:
+        change = {"spec": {"connection": {"pull": {"approved": "Approved"}}}}
+        session.api.patch(COMPUTE_CENTERS, name, change, dry_run=dry)
     session.say(f"center {name} approved{' (dry run)' if dry else ''}")
     return OK
 
 
-def _see_who_asks(session: Session, name: str) -> None:
+def _see_who_asks(session: Session, name: str, known: str | None) -> None:
     from huiju.cli.joinpull import heard
 
     asks = heard(session, name)
     if asks is None:
         raise Failure(
             f"no agent has asked for center {name} yet: is it installed, and can it reach the hub?"
-            f" `kubectl huiju join {name} --pull --approve` lets the first one in that brings the"
-            " token"
+            + _otherwise(name, pull=known is None)
         )
     uid, version, age = asks
     session.say(
@@ -82,3 +82,16 @@ def _see_who_asks(session: Session, name: str) -> None:
             f"--cluster: another cluster asks, {uid}: do not approve it; `kubectl huiju revoke"
             f" {name}` shuts it out"
         )
+    if known is not None and known != uid:
+        raise Failure(
+            f"another cluster asks, {uid}, than the one that the hub reaches, {known}: its agent is"
+            " not let in"
+        )
+
+
+def _otherwise(name: str, *, pull: bool) -> str:
+    if not pull:
+        return f" `kubectl huiju join {name} --data-agent` makes its token"
+    return (
+        f" `kubectl huiju join {name} --pull --approve` lets the first one in that brings the token"
+    )

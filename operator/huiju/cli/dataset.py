@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from huiju.cli import copies, deciding, publishing
+from huiju.cli import copies, deciding, describing, publishing
 from huiju.cli.failures import OK, UsageError
 from huiju.cli.session import Session
 
@@ -32,8 +32,8 @@ A copy that was ordered is kept until it is taken back; rules in `spec.copies` o
 theirs, and what a job needs is copied by itself. `kubectl huiju transfers` shows how far they are.
 
 Nobody decides on a request of their own. What was denied or revoked stays so: delete the grant and
-ask again. From a revocation on no link is signed and no job is placed; one that runs already keeps
-what it has mounted until it ends.
+ask again. From a revocation on no link is signed and no job is placed; one that runs already is
+told and, after `spec.revocationGrace` of the share, stopped.
 
 publishing a version, where the data lies (NAMESPACE/NAME is the data set):
   kubectl huiju dataset publish team-a/corpus-zh --version v4 --source /data/corpora/zh
@@ -41,7 +41,13 @@ publishing a version, where the data lies (NAMESPACE/NAME is the data set):
 
 It reads every file, writes the list of digests into the folder .huiju of the source, and adds
 the version to the share. The key of a bucket comes from AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, the token of a web server from HUIJU_SOURCE_TOKEN."""
+AWS_SECRET_ACCESS_KEY, the token of a web server from HUIJU_SOURCE_TOKEN. With --from-job the
+version says that it was made from all that the job read.
+
+descriptions, as Croissant:
+  kubectl huiju dataset export team-a/corpus-zh --version v4 >croissant.json
+  kubectl huiju dataset export team-a/corpus-zh --manifest .huiju/manifests/9f86d0….ndjson
+  kubectl huiju dataset import team-a/corpus-zh --croissant croissant.json"""
 
 ACTIONS: Final[dict[str, Callable[[Session, str], None]]] = {
     "grant": deciding.ask,
@@ -53,11 +59,14 @@ ACTIONS: Final[dict[str, Callable[[Session, str], None]]] = {
     "verify": copies.verify,
     "rm": copies.remove,
     "publish": publishing.publish,
+    "export": describing.export,
+    "import": describing.take_over,
 }
 
 
 DECIDING: Final = frozenset({"approve", "deny", "suspend", "revoke"})
 COPYING: Final = frozenset({"replicate", "verify", "rm"})
+DESCRIBING: Final = frozenset({"export", "import"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,8 +86,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--version",
         metavar="NAME",
-        help="publish: the new name, such as v4; replicate, verify, rm: version (default: latest,"
-        " all)",
+        help="publish: the new name, such as v4; replicate, export, verify, rm: version (default:"
+        " latest; all)",
     )
     add("--include", metavar="GLOB", action="append", help="replicate: only these files")
     add("--exclude", metavar="GLOB", action="append", help="replicate: all but these files")
@@ -89,12 +98,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--channel", metavar="NAME", help="publish: a channel that is to mean the version")
     add("--license", metavar="SPDX", help="publish: license of the version, if not the share's")
     add("--derived-from", metavar="DIGEST", action="append", help="publish: what it is made from")
+    add("--from-job", metavar="NAME", help="publish: the job, as NAMESPACE/NAME, that made it")
     add("--sign-key", metavar="FILE", help="publish: Ed25519 key in PEM form to sign with")
     add("--list", metavar="FILE", help="publish: paths on the web server, one a line")
     add("--out", metavar="FOLDER", help="publish: write the manifest here, not into the source")
     add("--follow-links", action="store_true", help="publish: read what symbolic links lead to")
     add("--part-size", metavar="MIB", type=_mebibytes, default=16, help="publish: MiB of a part")
     add("--parallel", metavar="N", type=_few, default=4, help="publish: files read at once")
+    add("--manifest", metavar="FILE", help="export, import: the version's list of files")
+    add("--croissant", metavar="FILE", help="import: a description in JSON-LD")
     add("--dry-run", action="store_true", help="let the server check it; write nothing")
 
 
@@ -117,8 +129,14 @@ def run(session: Session) -> int:
         raise UsageError("--reason goes with approve, deny, suspend and revoke")
     if (flags.include or flags.exclude) and flags.action != "replicate":
         raise UsageError("--include and --exclude go with replicate")
-    if flags.version and flags.action not in (*COPYING, "publish"):
-        raise UsageError("--version goes with publish, replicate, verify and rm")
+    if flags.version and flags.action not in (*COPYING, "publish", *DESCRIBING):
+        raise UsageError("--version goes with publish, replicate, verify, rm, export and import")
+    if flags.manifest and flags.action not in DESCRIBING:
+        raise UsageError("--manifest goes with export and import")
+    if flags.croissant and flags.action != "import":
+        raise UsageError("--croissant goes with import")
+    if flags.from_job and flags.action != "publish":
+        raise UsageError("--from-job goes with publish")
     for name in flags.names:
         ACTIONS[flags.action](session, name)
     return OK

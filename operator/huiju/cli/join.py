@@ -18,7 +18,7 @@ from huiju.cli.table import condition, dig
 
 if TYPE_CHECKING:
     from huiju.cli.api import Api
-    from huiju.cli.joining import Step
+    from huiju.cli.joining import Step, Wishes
 
 Fields = dict[str, Any]
 _TOKEN_PATIENCE: Final = 15.0
@@ -28,6 +28,7 @@ examples:
   kubectl huiju join guiyang --center-kubeconfig guiyang.yaml --region south
   kubectl huiju join guiyang --center-kubeconfig guiyang.yaml --token-lifetime 720h
   kubectl huiju join guiyang --pull --region south --server https://hub.example:6443
+  kubectl huiju join guiyang --data-agent --server https://hub.example:6443
 
 The command needs an administrator's kubeconfig of the center once. The hub gets a kubeconfig of an
 account of its own, whose every right is printed with the reason for it. Undo it with `kubectl
@@ -58,8 +59,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--token-lifetime", metavar="TIME", help="bounded token, such as 720h; join again to renew")
     add("--pull", action="store_true", help="an agent in the center reaches the hub")
+    add(
+        "--data-agent",
+        action="store_true",
+        help="a mailbox and a token for an agent that moves data, of a center reached by push",
+    )
     add("--approve", action="store_true", help="with --pull: let in whoever brings the token")
-    add("--bootstrap-file", metavar="FILE", help="with --pull: where the token goes")
+    add("--bootstrap-file", metavar="FILE", help="with --pull, --data-agent: where the token goes")
     add("--timeout", metavar="SECONDS", type=float, default=30.0, help="for the hub's own check")
     add("--dry-run", action="store_true", help="explain and compare, write nothing")
 
@@ -69,6 +75,8 @@ def run(session: Session) -> int:
     from huiju.cli import joining
 
     wishes = _wishes(session.flags)
+    if session.flags.data_agent:
+        return _data_agent(session, wishes)
     if _is_pull(session.flags):
         from huiju.cli import joinpull
 
@@ -95,6 +103,15 @@ def run(session: Session) -> int:
         return OK
     _check_account(session, text, uid)
     return _check_hub(session, wishes.name)
+
+
+def _data_agent(session: Session, wishes: Wishes) -> int:
+    from huiju.cli import joinpull
+
+    flags = session.flags
+    if flags.pull or flags.approve or flags.center_kubeconfig or flags.center_context:
+        raise UsageError("--data-agent needs none of --pull, --approve and --center-…")
+    return joinpull.run_data_agent(session, wishes)
 
 
 def _is_pull(flags: argparse.Namespace) -> bool:
@@ -126,7 +143,7 @@ def _center(session: Session) -> Api:
     return Api(from_kubeconfig(path, flags.center_context), timeout=session.timeout)
 
 
-def _wishes(flags: argparse.Namespace) -> Any:
+def _wishes(flags: argparse.Namespace) -> Wishes:
     from huiju.cli.joining import Wishes
 
     if flags.max_share is not None and not 0 <= flags.max_share <= 100:

@@ -65,6 +65,37 @@ def run(session: Session, wishes: Wishes) -> int:
     return OK
 
 
+def run_data_agent(session: Session, wishes: Wishes) -> int:
+    """Make the mailbox and the token for an agent that moves data and does nothing else."""
+    from huiju.cli import pulling
+    from huiju.cli.ensure import ensure
+    from huiju.kube.resources import COMPUTE_CENTERS
+
+    flags = session.flags
+    known = session.api.get(COMPUTE_CENTERS, wishes.name)
+    if dig(known, "spec", "connection", "push") is None:
+        raise Failure(
+            f"the agent of center {wishes.name} moves data too: give it --data"
+            " (chart: agent.data.enabled)"
+        )
+    refuse_revoked(known)
+    lifetime = token_seconds(flags.token_lifetime) or _DEFAULT
+    server = https_address(
+        session, flags.server or session.credentials.server, "agents reach the hub"
+    )
+    session.say(f"Center {wishes.name}: its data agent will reach the hub at {server}")
+    for step in (*pulling.asking_steps(wishes.name), *pulling.bootstrap_steps(wishes.name)):
+        explain(session, step, ensure(session.api, step, dry=flags.dry_run))
+    if flags.dry_run:
+        session.say("\nNothing was written. Leave --dry-run out to do it.")
+        return OK
+    file = flags.bootstrap_file or f"{wishes.name}-bootstrap.kubeconfig"
+    ends = _write_bootstrap(session, wishes.name, server, lifetime, file)
+    session.say(f"  token   written to {file}, good for one exchange until {ends}")
+    _say_next(session, wishes.name, file, only_data=True)
+    return OK
+
+
 def refuse_revoked(center: Fields) -> None:
     """Whoever was shut out of a mailbox may still watch it, so it is not used again."""
     from huiju.cli.pulling import REVOKED_AT
@@ -123,7 +154,10 @@ def _write_bootstrap(session: Session, center: str, server: str, lifetime: int, 
     return str(status["expirationTimestamp"])
 
 
-def _say_next(session: Session, center: str, file: str) -> None:
+def _say_next(session: Session, center: str, file: str, *, only_data: bool = False) -> None:
+    more = (
+        "agent.data.enabled=true --set agent.data.only=true" if only_data else "push.enabled=false"
+    )
     session.say(
         f"""
 Give the file to the owner of the cluster, who installs the agent:
@@ -131,7 +165,7 @@ Give the file to the owner of the cluster, who installs the agent:
   kubectl create namespace huiju-system
   kubectl -n huiju-system create secret generic huiju-agent-bootstrap --from-file=kubeconfig={file}
   helm install huiju-center helm/huiju-center -n huiju-system \\
-    --set agent.enabled=true --set agent.center={center} --set push.enabled=false
+    --set agent.enabled=true --set agent.center={center} --set {more}
 """
     )
     if not session.flags.approve:

@@ -60,11 +60,36 @@ def publish(session: Session, name: str) -> None:
     space, dataset = split(session, name)
     share = session.api.get(DATASET_SHARES, dataset, space)
     spec: dict[str, Any] = share.get("spec") or {}
+    lineage = _lineage(session)
     key = _signing_key(session, spec)
     with tempfile.TemporaryDirectory(prefix="huiju-publish-") as folder:
         made = asyncio.run(_make(session, spec, Path(folder), key))
     _tell(session, made.summary)
-    _add(session, space, dataset, made.summary)
+    _add(session, space, dataset, made.summary, lineage)
+
+
+def _lineage(session: Session) -> dict[str, Any]:
+    """What the version is made from, and by which job, as the job's own status tells it."""
+    flags = session.flags
+    given = list(flags.derived_from or ())
+    if not flags.from_job:
+        return {"derivedFrom": given} if given else {}
+    from huiju.kube.resources import CROSS_REGION_JOBS
+
+    space, name = split(session, flags.from_job)
+    job = session.api.get(CROSS_REGION_JOBS, name, space)
+    meta, status = job["metadata"], job.get("status") or {}
+    if status.get("phase") != "Succeeded":
+        raise Failure(
+            f"job {space}/{name} is {status.get('phase') or 'new'}: only the output of one that"
+            " has succeeded is published under its name"
+        )
+    read = [each["manifestDigest"] for each in status.get("data") or ()]
+    made = {key: meta[key] for key in ("namespace", "name", "uid")}
+    lineage: dict[str, Any] = {"madeBy": made | {"epoch": status["placement"]["epoch"]}}
+    if given or read:
+        lineage["derivedFrom"] = list(dict.fromkeys([*given, *read]))
+    return lineage
 
 
 def _signing_key(session: Session, spec: dict[str, Any]) -> Ed25519PrivateKey | None:
@@ -222,21 +247,25 @@ def _tell(session: Session, summary: Summary) -> None:
         )
 
 
-def _add(session: Session, space: str, dataset: str, summary: Summary) -> None:
+def _add(
+    session: Session, space: str, dataset: str, summary: Summary, lineage: dict[str, Any]
+) -> None:
     """Add the version to the share as it is now: reading the data may have taken hours."""
     from huiju.kube.errors import Conflict
     from huiju.kube.resources import DATASET_SHARES
 
     for _ in range(_TRIES):
         try:
-            _add_to(session, session.api.get(DATASET_SHARES, dataset, space), summary)
+            _add_to(session, session.api.get(DATASET_SHARES, dataset, space), summary, lineage)
             return
         except Conflict:  # somebody wrote meanwhile, the hub its status perhaps
             time.sleep(_PAUSE)
-    _add_to(session, session.api.get(DATASET_SHARES, dataset, space), summary)
+    _add_to(session, session.api.get(DATASET_SHARES, dataset, space), summary, lineage)
 
 
-def _add_to(session: Session, share: dict[str, Any], summary: Summary) -> None:
+def _add_to(
+    session: Session, share: dict[str, Any], summary: Summary, lineage: dict[str, Any]
+) -> None:
     """Add the version, or find it there; raises Conflict where the share was changed meanwhile."""
     from huiju.kube.resources import DATASET_SHARES
 
@@ -252,7 +281,7 @@ def _add_to(session: Session, share: dict[str, Any], summary: Summary) -> None:
         )
     change: dict[str, Any] = {}
     if known is None:
-        change["versions"] = [*versions, _version(session, summary)]
+        change["versions"] = [*versions, _version(session, summary) | lineage]
     if flags.channel:
         others = [c for c in spec.get("channels") or [] if c["name"] != flags.channel]
         change["channels"] = [*others, {"name": flags.channel, "version": flags.version}]
@@ -280,6 +309,4 @@ def _version(session: Session, summary: Summary) -> dict[str, Any]:
     }
     if flags.license:
         version["license"] = flags.license
-    if flags.derived_from:
-        version["derivedFrom"] = flags.derived_from
     return version

@@ -23,6 +23,8 @@ QUOTA: Final = "huiju-mailbox"
 MOST: Final = {
     "count/centerinventories.huiju.dev": 384,
     "count/centerworks.huiju.dev": 50_000,
+    "count/centercopies.huiju.dev": 2_000,
+    "count/centerservings.huiju.dev": 2_000,
     "count/leases.coordination.k8s.io": 8,
     "pods": 0,
     "services": 0,

@@ -40,13 +40,19 @@ def run(session: Session) -> int:
 
     name = session.flags.center
     center = session.api.get(COMPUTE_CENTERS, name)
-    if dig(center, "spec", "connection", "pull") is None:
+    pull = dig(center, "spec", "connection", "pull") is not None
+    if not pull and not _has_mailbox(session, name):
         raise Failure(
             f"center {name} has no agent: the hub reaches it by push; delete the account"
             " huiju-system/huiju-hub in the center, or the ComputeCenter"
         )
     if session.flags.dry_run:
         session.say(f"center {name} would be revoked; leave --dry-run out to do it")
+        return OK
+    if not pull:
+        _lock_out(session, name)
+        _empty(session, name)
+        session.say(f"center {name}: its data agent is refused; jobs go on as the hub pushes them")
         return OK
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     since = dig(center, "metadata", "annotations", REVOKED_AT) or now
@@ -60,6 +66,19 @@ def run(session: Session) -> int:
     _empty(session, name)
     session.say(f"center {name} revoked: its agent is refused, its mailbox is empty")
     return OK
+
+
+def _has_mailbox(session: Session, name: str) -> bool:
+    """Whether the center has a mailbox, as one has whose agent moves data."""
+    from huiju.centers.mailbox import mailbox_of
+    from huiju.kube.errors import NotFound
+    from huiju.kube.resources import NAMESPACES
+
+    try:
+        session.api.get(NAMESPACES, mailbox_of(name))
+    except NotFound:
+        return False
+    return True
 
 
 def _lock_out(session: Session, name: str) -> None:

@@ -88,6 +88,7 @@ async def test_lint(helm: Helm) -> None:
         ("huiju-center", "priorityClass.value=high", "at '/priorityClass/value'"),
         ("huiju-center", "policy.kinds={DaemonSet}", "at '/policy/kinds/0'"),
         ("huiju-center", "agent.enabled=true", "agent.center: name the ComputeCenter"),
+        ("huiju-center", "agent.data.store=store", "at '/agent/data/store'"),
     ],
 )
 async def test_a_wrong_value_is_refused_by_name(
@@ -229,6 +230,29 @@ async def test_an_agent_can_be_kept_to_namespaces_by_rights_alone(helm: Helm) ->
         if b["kind"].endswith("Binding") and b.get("roleRef", {}).get("name") == "huiju-agent-work"
     }
     assert bound == {("RoleBinding", "a"), ("RoleBinding", "b")}
+
+
+async def test_an_agent_that_moves_data_gets_its_flags_and_its_rights(helm: Helm) -> None:
+    plain = objects(await helm.render("center-pull"))
+    words = ("--set", "agent.data.enabled=true,agent.data.store=nas:/export/huiju")
+    made = objects(await helm.render("center-pull", *words))
+    new = {(b["kind"], b["metadata"]["name"]) for b in made} - {
+        (b["kind"], b["metadata"]["name"]) for b in plain
+    }
+    assert new == {("Role", agentrole.DATA_ROLE), ("RoleBinding", agentrole.DATA_ROLE)}
+    (rules,) = (b["rules"] for b in made if (b["kind"], b["metadata"]["name"]) == sorted(new)[0])
+    assert rules == [rule.manifest() for rule in agentrole.CENTER_DATA]
+    (spec,) = (
+        _pod_spec(b) for b in made if b["metadata"]["name"] == "huiju-agent" and _pod_spec(b)
+    )
+    arguments = spec["containers"][0]["args"]
+    assert {"--data", "--data-store=nas:/export/huiju"} <= set(arguments)
+    assert any(word.startswith("--pull-image=") for word in arguments)
+    only = objects(await helm.render("center-pull", *words, "--set", "agent.data.only=true"))
+    (spec,) = (
+        _pod_spec(b) for b in only if b["metadata"]["name"] == "huiju-agent" and _pod_spec(b)
+    )
+    assert "--data-only" in spec["containers"][0]["args"]
 
 
 async def test_the_page_of_values_is_whole(helm: Helm) -> None:

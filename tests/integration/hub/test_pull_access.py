@@ -377,3 +377,34 @@ async def test_the_program_works_with_the_rights_and_under_the_policy_of_the_cha
         assert "eyJ" not in log, "no token is logged"
     finally:
         await helm("uninstall", *where, kubeconfig=cluster.kubeconfig)
+
+
+async def test_a_push_center_gets_an_agent_for_its_data_alone(world: World, tmp_path: Path) -> None:
+    push = world.center_clients[CENTER]
+    file = tmp_path / "bootstrap.kubeconfig"
+    words = ("join", CENTER, "--data-agent", "--bootstrap-file", str(file))
+    async with running(world.hub):
+        uid = (await push.get(NAMESPACES, "kube-system"))["metadata"]["uid"]
+        await world.until_center(CENTER, lambda s: (s.get("identity") or {}).get("uid") == uid)
+        assert "agent.data.only=true" in await huiju(world, *words)
+        quota = await world.client.get(RESOURCE_QUOTAS, QUOTA, SPACE)
+        assert {"count/centercopies.huiju.dev", "count/centerservings.huiju.dev"} <= set(
+            quota["spec"]["hard"]
+        )
+        code, told = await command(world.hub, world.namespace, "approve", CENTER)
+        assert code != 0
+        assert "--data-agent" in told
+        async with own_agent(world, file, data_only=True, data=True) as (process, _):
+            await until_some(world.client, LEASES, SPACE)
+            told = await huiju(world, "approve", CENTER, "--serves-data")
+            assert uid in told
+            async with asyncio.timeout(PATIENCE):
+                while process.agent is None or process.agent.trouble:
+                    await asyncio.sleep(0.1)
+            # Its jobs are the hub's own to push, as before.
+            await world.submit("pushed", model=MODEL)
+            await world.until_phase("pushed", "Succeeded")
+            assert not (await world.client.list_all(CENTER_WORKS, SPACE)).items
+        assert "data agent is refused" in await huiju(world, "revoke", CENTER)
+        center = await world.center(CENTER)
+        assert "push" in center["spec"]["connection"]

@@ -156,6 +156,8 @@ def _versions(known: KnownShare) -> Iterator[Fact]:
         }
         if version.derived_from:
             fields["derivedFrom"] = list(version.derived_from)
+        if version.made_by is not None:
+            fields["madeBy"] = version.made_by.model_dump(by_alias=True)
         about = f"version/{share.uid}/{version.name}"
         yield Fact(about, version.manifest_digest, "VersionPublished", fields)
 

@@ -36,8 +36,8 @@ def search(
 def _text(known: KnownShare) -> str:
     spec = known.share.spec
     labels = (f"{key}={value}" for key, value in known.labels.items())
-    words = (known.share.name, spec.description or "", spec.license, *spec.modality, *labels)
-    return " ".join(words)
+    words = (known.share.name, spec.description or "", spec.license)
+    return " ".join((*words, *spec.modality, *spec.keywords, *labels))
 
 
 def _row(catalog: Catalog, known: KnownShare, namespace: str, now: float) -> Fields:
