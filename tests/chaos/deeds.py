@@ -76,8 +76,10 @@ class Deeds:
             return False
         match blow.deed:
             case Deed.KILL:
+                self._made.held_down.add(blow.where)
                 process.kill()
                 await asyncio.sleep(blow.seconds)
+                self._made.held_down.discard(blow.where)
                 await self._made.start(blow.where)
             case Deed.FREEZE:
                 process.send(signal.SIGSTOP)

@@ -58,6 +58,8 @@ class Federation:
     """The administrator's, past the proxies."""
     proxies: dict[str, FaultProxy]
     programs: dict[str, HubProcess]
+    held_down: set[str]
+    """Programs that a blow has ended and will start again."""
 
     @property
     def lake(self) -> Path:
@@ -79,6 +81,13 @@ class Federation:
         process = self.programs[program]
         if not process.alive:
             process.launch()
+
+    async def supervise(self) -> None:
+        """Start again what ends by itself, as a kubelet does, until cancelled."""
+        while True:
+            await asyncio.sleep(1.0)
+            for name in set(self.programs) - self.held_down:
+                await self.start(name)
 
     async def join(self, center: str, leading_to: str = "") -> None:
         """Join a push center; its kubeconfig may lead to another one."""
@@ -125,7 +134,7 @@ async def _parts(
             for link, end in ends.items()
         }
         hub_port, agent_port, *more_ports = ports.reserve(2 + 2 * len(CENTERS), folder)
-        made = Federation(folder, clusters, clients, proxies, {})
+        made = Federation(folder, clusters, clients, proxies, {}, set())
         await _install(made)
         hub_file = await _hub_account(made)
         agent_files = await _agent_accounts(made)
