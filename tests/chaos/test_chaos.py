@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.plan import draw
 from tests.chaos.storm import Terms, storm
 
-pytestmark = [pytest.mark.lab, pytest.mark.federation, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.federation, pytest.mark.timeout(600)]
 
 
 async def test_a_short_storm_loses_nothing_and_runs_nothing_twice(tmp_path: Path) -> None:
