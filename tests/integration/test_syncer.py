@@ -284,6 +284,9 @@ async def test_an_object_under_the_same_name_is_neither_stopped_nor_removed(
         old = known.workload
         await client.delete(JOBS, bundle.workload, place)
         await until(lambda: syncer.held_epoch(bundle.job_uid) == 0)
+        async with asyncio.timeout(PATIENCE):
+            while not await gone(client, JOBS, bundle.workload, place):
+                await asyncio.sleep(0.05)
         theirs = {**bundle.objects[-1], "metadata": {"name": bundle.workload}}
         await client.create(JOBS, theirs, place)
         # As if the news had not come yet.
