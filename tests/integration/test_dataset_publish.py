@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from huiju.data import manifest, signature
 from huiju.kube.client import Client
-from huiju.kube.resources import CROSS_REGION_JOBS, DATASET_SHARES
+from huiju.kube.resources import CROSS_REGION_JOBS, DATASET_SHARES, MODEL_SHARES
 from lab.cluster import Cluster
 from lab.fixtures import NamespaceIn
 from lab.objectstore import ObjectStore
@@ -224,3 +224,23 @@ async def test_a_description_goes_out_as_croissant_and_comes_in(desk: Desk, tmp_
     code, out = await desk.say("import", "--croissant", str(file), "--manifest", str(listed))
     assert code != 0
     assert "a.txt" in out
+
+
+async def test_a_version_of_a_model_has_what_its_card_promises(desk: Desk) -> None:
+    await desk.share({"files": {"path": str(desk.folder)}})
+    card = {
+        "apiVersion": MODEL_SHARES.api_version,
+        "kind": MODEL_SHARES.kind,
+        "metadata": {"name": "chat", "namespace": desk.namespace},
+        "spec": {"weights": {"dataset": "corpus"}, "format": "safetensors"},
+    }
+    await desk.admin.create(MODEL_SHARES, card, desk.namespace)
+    (desk.folder / "pytorch_model.bin").write_bytes(b"x")
+    code, out = await desk.publish("v1")
+    assert code != 0
+    assert "model chat: it has no config.json; pytorch_model.bin may run code" in out
+    assert not (desk.folder / ".huiju").exists()
+    (desk.folder / "pytorch_model.bin").unlink()
+    (desk.folder / "config.json").write_text("{}")
+    code, out = await desk.publish("v1")
+    assert code == 0, out

@@ -48,6 +48,7 @@ SPELLINGS: Mapping[str, SearchStrategy[str]] = {
     meta.DECIMAL: st.one_of(
         _number, st.builds("{}.{}".format, _number, _number).map(lambda t: t[:8].rstrip("."))
     ),
+    meta.QUANTITY: st.builds("{}{}".format, _number, st.sampled_from(["", "m", "Gi", "T"])),
     meta.LABEL_KEY: st.one_of(_word, st.builds("{}/{}".format, _dotted, _word)),
     meta.LABEL_VALUE: st.one_of(st.just(""), _word),
     meta.WORD: _word,

@@ -20,6 +20,7 @@ from huiju.api.job import CrossRegionJob
 from huiju.api.mailbox import CenterInventory, CenterWork
 from huiju.api.markers import Column
 from huiju.api.meta import GROUP, VERSION, KubeObject
+from huiju.api.model import ModelShare
 from huiju.api.queue import ComputeQueue
 from huiju.api.schema import Schema, structural_schema
 from huiju.api.transfer import CenterCopy, CenterServing
@@ -31,6 +32,7 @@ KINDS: Final[tuple[type[KubeObject], ...]] = (
     DatasetShare,
     DatasetGrant,
     DatasetReplica,
+    ModelShare,
     CenterWork,
     CenterInventory,
     CenterCopy,

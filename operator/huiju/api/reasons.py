@@ -135,6 +135,8 @@ class Reason(StrEnum):
     CLOCK_SKEW = "ClockSkew"
     TRANSFER_FAILED = "TransferFailed"
     COPY_EVICTED = "CopyEvicted"
+    # Models
+    BASE_MISSING = "BaseMissing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -629,6 +631,12 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.COPY_EVICTED: Description(
             "The copy was removed to make room, or because nobody used it.",
             "Nothing needs to be done; a job that needs it brings it back.",
+        ),
+    },
+    "Models": {
+        Reason.BASE_MISSING: Description(
+            "No data set of the network has the version that an adapter was trained on.",
+            "Publish the base model, or name another version's digest in `spec.base`.",
         ),
     },
 }

@@ -26,6 +26,7 @@ from huiju.cli.table import dig
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from huiju.api.model import ModelShareSpec
     from huiju.data.manifest import Summary
     from huiju.data.origin import Origin, Progress
 
@@ -63,9 +64,36 @@ def publish(session: Session, name: str) -> None:
     lineage = _lineage(session)
     key = _signing_key(session, spec)
     with tempfile.TemporaryDirectory(prefix="huiju-publish-") as folder:
-        made = asyncio.run(_make(session, spec, Path(folder), key))
+        cards = _cards(session, space, dataset)
+        made = asyncio.run(_make(session, spec, Path(folder), key, cards))
     _tell(session, made.summary)
     _add(session, space, dataset, made.summary, lineage)
+
+
+def _cards(session: Session, space: str, dataset: str) -> list[tuple[str, ModelShareSpec]]:
+    """The models whose files the data set has."""
+    from huiju.api.model import ModelShareSpec
+    from huiju.kube.errors import Forbidden, NotFound
+    from huiju.kube.resources import MODEL_SHARES
+
+    try:
+        found, _ = session.api.list(MODEL_SHARES, space)
+    except (Forbidden, NotFound):
+        session.note("the models of the namespace cannot be read: files are not checked for them")
+        return []
+    cards = [(m["metadata"]["name"], ModelShareSpec.model_validate(m["spec"])) for m in found]
+    return [(name, card) for name, card in cards if card.weights.dataset == dataset]
+
+
+def _as_models(cards: list[tuple[str, ModelShareSpec]], listed: Path) -> None:
+    """Refuse a version that is not what the cards of its models promise."""
+    from huiju.data.manifest import Reader
+    from huiju.data.models import problems
+
+    for name, card in cards:
+        told = problems(card, Reader(listed))
+        if told:
+            raise Failure(f"it cannot be published as model {name}: {'; '.join(told)}")
 
 
 def _lineage(session: Session) -> dict[str, Any]:
@@ -117,7 +145,11 @@ def _signing_key(session: Session, spec: dict[str, Any]) -> Ed25519PrivateKey | 
 
 
 async def _make(
-    session: Session, spec: dict[str, Any], folder: Path, key: Ed25519PrivateKey | None
+    session: Session,
+    spec: dict[str, Any],
+    folder: Path,
+    key: Ed25519PrivateKey | None,
+    cards: list[tuple[str, ModelShareSpec]],
 ) -> Made:
     from huiju.data.manifest import name_of, signature_name_of
     from huiju.data.origin import OriginRefused, store
@@ -129,6 +161,7 @@ async def _make(
             origin = await _origin(session, spec, stack)
             summary = await _read(session, origin, folder / "manifest")
             made = Made(folder / "manifest", summary, None)
+            await asyncio.to_thread(_as_models, cards, made.file)
             if key is not None:
                 made = Made(made.file, summary, folder / "signature")
                 (folder / "signature").write_bytes(sign(key, summary.digest))

@@ -51,6 +51,7 @@ VERBS: Final[dict[str, Entry]] = {
     "failover": Entry("let a job of a lost center run elsewhere"),
     "datasets": Entry("show the data sets that your namespace may ask for"),
     "dataset": Entry("ask for a data set, decide on a request, look after copies"),
+    "models": Entry("show the models that your namespace may ask for"),
     "transfers": Entry("show copies of data sets on their way"),
     "audit": Entry("check and search the trail that is kept of data sets"),
     "queues": Entry("show queues"),

@@ -25,6 +25,7 @@ from huiju.hub.datasets.copier import Copier
 from huiju.hub.datasets.flows import Flows
 from huiju.hub.datasets.keeper import Keeper
 from huiju.hub.datasets.links import Links
+from huiju.hub.datasets.models import Models
 from huiju.hub.datasets.mover import Mover
 from huiju.hub.datasets.needs import Needs
 from huiju.hub.datasets.replicawriter import ReplicaWriter
@@ -96,6 +97,7 @@ class Hub:
         self.jobs = JobCache(self._informer)
         self.dispatcher = Dispatcher(self.core, self.waits, metrics, settings, self)
         self.catalog = Catalog(client, self._data_changed)
+        self.models = Models(client, self.catalog, lambda: self.keeper.wake())
         self.needs = Needs(self.catalog, self.sites)
         self.links = Links(self.catalog)
         self._with_data: dict[str, str] = {}
@@ -133,7 +135,7 @@ class Hub:
         self.mover = Mover(client, self.catalog, self.sites, replica_writer, flows, settings)
         auditor = Auditor(self.catalog, self.jobs_with_data, self.mover.served, settings.audit_file)
         self.keeper = Keeper(
-            client, self.catalog, self.sites, copier, self._waker, auditor, settings
+            client, self.catalog, self.sites, copier, self._waker, self.models, auditor, settings
         )
         self._proof = Proof()
         self.recall = Recall(self.sites, self.jobs, self._proof, self.dispatcher.wake)
@@ -191,7 +193,7 @@ class Hub:
             group.create_task(self._shell.run(), name="kopf")
             group.create_task(self._relist(), name="relist")
             group.create_task(self._recorder.run(), name="events")
-            for informer in self.catalog.informers:
+            for informer in (*self.catalog.informers, self.models.informer):
                 group.create_task(informer.run(), name=informer.resource.plural)
             await self._listed.wait()
             await self._informer.synced.wait()

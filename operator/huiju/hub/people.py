@@ -48,6 +48,8 @@ _SEE_DATA: Final = (
             "datasetgrants/status",
             "datasetreplicas",
             "datasetreplicas/status",
+            "modelshares",
+            "modelshares/status",
         ),
         _READ,
         "See the data sets of the namespace, their copies, and the agreements that it has.",
@@ -101,7 +103,12 @@ PEOPLE: Final = (
         "owners of data sets, in the namespace of these",
         (
             *_SEE_DATA,
-            RoleRule(_HUIJU, ("datasetshares",), _WRITE, "Publish and share data sets."),
+            RoleRule(
+                _HUIJU,
+                ("datasetshares", "modelshares"),
+                _WRITE,
+                "Publish and share data sets, and say which of them are models.",
+            ),
             RoleRule(
                 _HUIJU,
                 ("datasetshares",),

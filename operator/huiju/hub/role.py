@@ -44,7 +44,7 @@ CLUSTER: Final = (
     ),
     RoleRule(
         _HUIJU,
-        ("datasetshares", "datasetgrants"),
+        ("datasetshares", "datasetgrants", "modelshares"),
         ("list", "watch"),
         "Follows what is shared, and who may use it.",
     ),
@@ -57,7 +57,12 @@ CLUSTER: Final = (
     ),
     RoleRule(
         _HUIJU,
-        ("datasetshares/status", "datasetgrants/status", "datasetreplicas/status"),
+        (
+            "datasetshares/status",
+            "datasetgrants/status",
+            "datasetreplicas/status",
+            "modelshares/status",
+        ),
         ("patch",),
         "Tells what a grant is worth and how far a copy is. Decisions of people cannot be changed.",
     ),

@@ -125,7 +125,8 @@ class View:
 
     async def datasets(self, namespace: str, search: str, labels: dict[str, str]) -> list[Fields]:
         """The data sets that a namespace may ask for; of others nothing is told."""
-        return find_datasets(self._hub.catalog, namespace, search, labels, time.time())
+        hub, now = self._hub, time.time()
+        return find_datasets(hub.catalog, hub.models.of, namespace, search, labels, now)
 
     async def cordon(self, center: str) -> Fields:
         """What cordoning a center would do to the jobs that are known now.

@@ -116,6 +116,7 @@ CROSS_REGION_JOBS: Final = Resource(*_HUIJU, "crossregionjobs", "CrossRegionJob"
 DATASET_SHARES: Final = Resource(*_HUIJU, "datasetshares", "DatasetShare", True)
 DATASET_GRANTS: Final = Resource(*_HUIJU, "datasetgrants", "DatasetGrant", True)
 DATASET_REPLICAS: Final = Resource(*_HUIJU, "datasetreplicas", "DatasetReplica", True)
+MODEL_SHARES: Final = Resource(*_HUIJU, "modelshares", "ModelShare", True)
 CENTER_WORKS: Final = Resource(*_HUIJU, "centerworks", "CenterWork", True)
 CENTER_INVENTORIES: Final = Resource(*_HUIJU, "centerinventories", "CenterInventory", True)
 CENTER_COPIES: Final = Resource(*_HUIJU, "centercopies", "CenterCopy", True)

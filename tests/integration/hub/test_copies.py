@@ -16,12 +16,11 @@ from huiju.hub.datasets.catalog import Catalog
 from huiju.hub.datasets.copier import Copier
 from huiju.hub.datasets.replicawriter import ReplicaWriter
 from huiju.kube.client import Client
-from huiju.kube.resources import DATASET_REPLICAS, DATASET_SHARES
-from tests.integration.hub.harness import World, running
+from huiju.kube.resources import DATASET_REPLICAS, DATASET_SHARES, MODEL_SHARES
+from tests.integration.hub.harness import Fields, World, running
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.lab, pytest.mark.federation]
-Fields = dict[str, Any]
 GIGABYTE = 10**9
 STORE = {"path": "/store", "capacity": "100G"}
 
@@ -252,3 +251,43 @@ async def bare(world: World) -> str:
     """A center without a store."""
     await world.edit_center("north", dataStore=None)
     return "north"
+
+
+async def test_the_card_of_a_model_says_what_its_weights_mean(linked: World) -> None:
+    space = linked.namespace
+    digest = "sha256:" + "1".zfill(64)
+    card = {
+        "apiVersion": MODEL_SHARES.api_version,
+        "kind": MODEL_SHARES.kind,
+        "metadata": {"name": "chat", "namespace": space},
+        "spec": {
+            "weights": {"dataset": "corpus"},
+            "format": "safetensors",
+            "base": {"name": "chat-base", "digest": digest},
+        },
+    }
+    await linked.client.create(MODEL_SHARES, card, space)
+
+    async def until_said(published: str, base: str) -> Fields:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = await linked.client.get(MODEL_SHARES, "chat", space)
+                status = found.get("status") or {}
+                said = {c["type"]: c["status"] for c in status.get("conditions") or []}
+                if said == {"Published": published, "BaseKnown": base}:
+                    return dict(status)
+                await asyncio.sleep(0.05)
+
+    async with running(linked.hub):
+        status = await until_said("False", "False")
+        assert status["conditions"][0]["reason"] == "UnknownDataset"
+        assert status["conditions"][1]["reason"] == "BaseMissing"
+        await linked.client.create(DATASET_SHARES, share_body(space, sizes=(10, 20)), space)
+        status = await until_said("True", "True")
+        assert (status["version"], status["bytes"], status["license"]) == (
+            "v2",
+            20 * GIGABYTE,
+            "CC0-1.0",
+        )
+        assert status["centers"] == ["west"]
+    await linked.client.delete(MODEL_SHARES, "chat", space)

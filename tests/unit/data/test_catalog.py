@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
 from huiju.api.center import DataStore
+from huiju.api.model import ModelShareSpec
 from huiju.data.access import Refused
 from huiju.hub.datasets.catalog import Catalog
 from huiju.hub.datasets.holders import store_bytes
@@ -23,6 +25,11 @@ from tests.copy_worlds import NOW
 def catalog() -> Catalog:
     """One that is told of shares by hand; its informers do not run."""
     return Catalog(Client(Credentials("https://hub.example"), name="hub"), lambda _: None)
+
+
+def no_models(_share: str) -> Iterator[tuple[str, ModelShareSpec]]:
+    """No data set is a model."""
+    yield from ()
 
 
 def body(name: str, version: int = 1, **spec: Any) -> dict[str, Any]:
@@ -70,11 +77,16 @@ def test_a_search_tells_nothing_of_what_may_not_be_asked_for() -> None:
     known = catalog()
     known.upsert(body("open", access={"namespaces": ["*"]}, keywords=["speech"]))
     known.upsert(body("closed", access={"namespaces": ["team-a"]}, description="secret speech"))
-    assert [row["name"] for row in search(known, "team-b", "", {}, NOW)] == ["open"]
-    assert [row["name"] for row in search(known, "team-a", "", {}, NOW)] == ["closed", "open"]
-    assert [row["name"] for row in search(known, "team-b", "SPEECH", {}, NOW)] == ["open"]
-    assert search(known, "team-b", "secret", {}, NOW) == []
-    assert search(known, "team-b", "", {"domain": "legal"}, NOW) == []
+    assert [row["name"] for row in search(known, no_models, "team-b", "", {}, NOW)] == ["open"]
+    assert [row["name"] for row in search(known, no_models, "team-a", "", {}, NOW)] == [
+        "closed",
+        "open",
+    ]
+    assert [row["name"] for row in search(known, no_models, "team-b", "SPEECH", {}, NOW)] == [
+        "open"
+    ]
+    assert search(known, no_models, "team-b", "secret", {}, NOW) == []
+    assert search(known, no_models, "team-b", "", {"domain": "legal"}, NOW) == []
 
 
 def test_a_job_keeps_the_version_that_was_fixed_for_it_while_the_channel_moves() -> None:

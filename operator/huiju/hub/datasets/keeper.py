@@ -18,6 +18,7 @@ from huiju.hub.datasets.auditor import Auditor
 from huiju.hub.datasets.catalog import Catalog, KnownGrant, KnownShare
 from huiju.hub.datasets.copier import Copier
 from huiju.hub.datasets.holders import answers, holders_of
+from huiju.hub.datasets.models import Models
 from huiju.hub.datasets.statuses import grant_status, share_status, shortfall_fields
 from huiju.hub.datasets.waker import Waker
 from huiju.hub.settings import HubSettings
@@ -41,12 +42,14 @@ class Keeper:
         sites: Sites,
         copier: Copier,
         waker: Waker,
+        models: Models,
         auditor: Auditor,
         settings: HubSettings,
     ) -> None:
         self._client = client
         self._copier = copier
         self._waker = waker
+        self._models = models
         self._auditor = auditor
         self._catalog = catalog
         self._sites = sites
@@ -87,6 +90,7 @@ class Keeper:
         await self._copier.carry_out(due, now)
         for each in self._catalog.shares():
             await self._show_share(each, due, now)
+        await self._models.look(now)
         await self._auditor.look(now)
 
     async def _show_share(self, known: KnownShare, due: Plan, now: float) -> None:

@@ -6,18 +6,29 @@ is one more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from huiju.api.model import ModelShareSpec
 from huiju.data import access
 from huiju.data.access import Share
 from huiju.hub.datasets.catalog import Catalog, KnownShare
+from huiju.hub.datasets.models import card
 
 Fields = dict[str, Any]
 
 
+Cards = Callable[[str], Iterable[tuple[str, ModelShareSpec]]]
+"""The models whose files a data set has."""
+
+
 def search(
-    catalog: Catalog, namespace: str, words: str, labels: Mapping[str, str], now: float
+    catalog: Catalog,
+    cards: Cards,
+    namespace: str,
+    words: str,
+    labels: Mapping[str, str],
+    now: float,
 ) -> list[Fields]:
     """The data sets that the namespace may see, that all words are found in, by name."""
     wanted = words.casefold().split()
@@ -27,9 +38,11 @@ def search(
             continue
         if any(known.labels.get(key) != value for key, value in labels.items()):
             continue
-        text = _text(known).casefold()
+        models = [card(name, spec) for name, spec in cards(known.share.key)]
+        text = " ".join((_text(known), *(str(model) for model in models))).casefold()
         if all(word in text for word in wanted):
-            found.append(_row(catalog, known, namespace, now))
+            row = _row(catalog, known, namespace, now)
+            found.append(row | ({"models": models} if models else {}))
     return sorted(found, key=lambda row: (row["namespace"], row["name"]))
 
 
