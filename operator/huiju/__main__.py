@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sentinel", help="run in a center: ask for its lease, and tell guards how long it holds"
     )
     _sentinel_arguments(sentinel)
+    policy = programs.add_parser(
+        "policy", help="say what a center's owner lets in, and what would be refused of jobs"
+    )
+    _policy_arguments(policy)
     gateway = programs.add_parser(
         "gateway", help="hand out the files of granted data sets from folders and web servers"
     )
@@ -69,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _hub(arguments)
         case "agent":
             return _agent(arguments)
+        case "policy":
+            return _policy(arguments)
         case "sentinel":
             return _sentinel(arguments)
         case "pull":
@@ -272,6 +278,78 @@ def _agent(arguments: argparse.Namespace) -> int:
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run_agent(identity, center, settings))
+
+
+def _policy_arguments(parser: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
+    parser.add_argument("--center-kubeconfig", help="kubeconfig of the center; default as kubectl")
+    parser.add_argument(
+        "--namespace", default="huiju-system", help="the agent's own, in the center"
+    )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="judge by this ConfigMap huiju-policy, not by the one in the center",
+    )
+    parser.add_argument(
+        "-f",
+        "--filename",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="jobs that might come; again for more",
+    )
+    parser.add_argument(
+        "--hub-id",
+        default="00000000",
+        metavar="ID",
+        help="the hub's id as its namespaces here carry it, if centerNamespaces name them",
+    )
+    parser.add_argument(
+        "--guard-image",
+        default="",
+        metavar="IMAGE",
+        help="Huiju's image as the center pulls it: it is in pods with automatic failover,"
+        " spec.progress or checkpoints",
+    )
+    parser.add_argument(
+        "--priority-class",
+        default="",
+        metavar="NAME",
+        help="spec.sharing.priorityClassName of the ComputeCenter on the hub",
+    )
+
+
+def _policy(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from huiju.agent.policycheck import Question, explain_policy
+    from huiju.kube.client import Client
+    from huiju.kube.errors import KubeconfigRefused
+    from huiju.kube.kubeconfig import from_kubeconfig
+
+    asked = Question(
+        namespace=arguments.namespace,
+        policy=arguments.policy,
+        jobs=tuple(arguments.filename),
+        hub_id=arguments.hub_id,
+        guard_image=arguments.guard_image,
+        priority_class=arguments.priority_class,
+    )
+    try:
+        center = from_kubeconfig(arguments.center_kubeconfig)
+    except KubeconfigRefused as refusal:
+        print(f"huiju policy: {refusal}", file=sys.stderr)
+        return 2
+
+    async def answer() -> int:
+        async with Client(center, name="center") as client:
+            return await explain_policy(client, asked, print)
+
+    return asyncio.run(answer())
 
 
 def _gateway_arguments(parser: argparse.ArgumentParser) -> None:

@@ -125,7 +125,7 @@ def check(policy: Policy, bundle: Bundle, hub_id: str) -> None:
     Raises:
         DispatchRefused: the message names the key of the policy.
     """
-    broken = next(_breaches(policy, bundle, hub_id), None)
+    broken = next(breaches(policy, bundle, hub_id), None)
     if broken is not None:
         key, what = broken
         raise DispatchRefused(
@@ -134,7 +134,8 @@ def check(policy: Policy, bundle: Bundle, hub_id: str) -> None:
         )
 
 
-def _breaches(policy: Policy, bundle: Bundle, hub_id: str) -> Iterator[tuple[str, str]]:
+def breaches(policy: Policy, bundle: Bundle, hub_id: str) -> Iterator[tuple[str, str]]:
+    """All that the policy does not let in of a bundle: its key, and what."""
     if policy.namespaces and not matches(policy.namespaces, bundle.namespace):
         yield "namespaces", f"jobs of namespace {bundle.namespace}"
     own = own_namespace(hub_id, bundle.namespace)
