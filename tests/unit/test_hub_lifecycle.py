@@ -342,7 +342,7 @@ def test_a_pending_job_past_its_deadline_is_not_looked_at_again_at_once() -> Non
     assert waiting.again is not None
     assert waiting.again > NOW
     late = decide(job(placed()), OK, observed(State.PENDING), NOW + 3600, SETTINGS)
-    assert late.action is Action.NONE
+    assert late.action is Action.STOP
     assert late.again is None
 
 

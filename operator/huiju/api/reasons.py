@@ -45,6 +45,7 @@ class Reason(StrEnum):
     GUARD_UNAVAILABLE = "GuardUnavailable"
     SHARING_LIMIT = "SharingLimit"
     SHARING_POLICY = "SharingPolicy"
+    PROMISE_BROKEN = "PromiseBroken"
     RESERVED_FOR_OTHER = "ReservedForOther"
     # Why a job waits
     QUEUE_OVER_SHARE = "QueueOverShare"
@@ -267,6 +268,10 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.SHARING_POLICY: Description(
             "The owner's rules on namespaces, images or kinds keep the job out of the center.",
             "Use an image, a namespace and kinds that `spec.sharing` of the center allows.",
+        ),
+        Reason.PROMISE_BROKEN: Description(
+            "The center showed free nodes, and jobs like this one that went there found none.",
+            "Wait for the time in the message, or cordon the center if it goes on.",
         ),
         Reason.RESERVED_FOR_OTHER: Description(
             "The free accelerators are kept for a job that is ahead in the order.",

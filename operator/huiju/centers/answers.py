@@ -59,6 +59,11 @@ class Inventory(ABC):
         census = self.census()
         return sum(census.tallies[key].federated for key in census.keys_of_model(model))
 
+    def awaited_units(self, model: str) -> int:
+        """Units of a model that are reserved for federated pods that have no node yet."""
+        census = self.census()
+        return sum(self._ledger.outstanding(name) for _, name in census.keys_of_model(model))
+
     def model_labels(self, model: str, resource: str) -> dict[str, str]:
         """Node labels that single out the model among the nodes of one resource name."""
         return self.census().labels_of((model, resource))

@@ -17,7 +17,7 @@ from huiju.api.center import ComputeCenterSpec, Sharing
 from huiju.api.zones import time_zone
 from huiju.centers.answers import Inventory
 from huiju.centers.census import Census
-from huiju.scheduling.model import Bucket, Center, Link, ShareLimit
+from huiju.scheduling.model import Bucket, Center, Doubt, Link, ShareLimit
 
 _HOURS: Final = 24
 _QUARTERS: Final = 4
@@ -41,11 +41,13 @@ def center_view(
     unguarded: str = "",
     unwatched: str = "",
     suspects: Mapping[str, bool] = NO_SUSPECTS,
+    doubts: tuple[Doubt, ...] = (),
 ) -> Center:
     """What a center can run now; `closed` names the reason that nothing may be placed there.
 
     `links` are its links where more is known of them than what is declared; `suspects` the nodes
-    on which hardware failed lately, each with whether it is set aside for all.
+    on which hardware failed lately, each with whether it is set aside for all, `doubts` what is not
+    believed of its free nodes.
     """
     sharing = spec.sharing
     return Center(
@@ -57,13 +59,34 @@ def center_view(
         closed_message=message,
         unguarded=unguarded,
         unwatched=unwatched,
-        limits=share_limits(sharing, inventory.census()),
+        limits=_tried(share_limits(sharing, inventory.census()), doubts, inventory),
+        doubts=doubts,
         namespaces=tuple(sharing.namespaces),
         image_prefixes=tuple(sharing.image_prefixes),
         kinds=frozenset(sharing.kinds),
         links=declared_links(spec) if links is None else links,
         hourly_price=hourly_price(spec, now),
     )
+
+
+def _tried(
+    limits: tuple[ShareLimit, ...], doubts: tuple[Doubt, ...], inventory: Inventory
+) -> tuple[ShareLimit, ...]:
+    """The limits, and for each model that is tried again one that lets one job of the size go
+    there at a time: those that have their nodes count no more."""
+    units: dict[str, int] = {}
+    for doubt in doubts:
+        if doubt.trial:
+            asked = doubt.per_worker * doubt.workers
+            units[doubt.model] = max(units.get(doubt.model, 0), asked)
+    made = {limit.model: limit for limit in limits}
+    for model, asked in units.items():
+        held = inventory.held_units(model)
+        most = held - inventory.awaited_units(model) + asked
+        owners = made.get(model)
+        if owners is None or most - held < owners.limit - owners.held:
+            made[model] = ShareLimit(model, most, held, trial=True)
+    return tuple(made[model] for model in sorted(made))
 
 
 def _apart(

@@ -113,6 +113,13 @@ class Ledger:
                 total[name] = total.get(name, 0) + amount * workers
         return total
 
+    def outstanding(self, resource: str) -> int:
+        """Units of a resource that are kept for workers still to come; right after `settle`."""
+        return sum(
+            dict(self._reservations[owner].request).get(resource, 0) * sum(expected.values())
+            for owner, expected in self._expected.items()
+        )
+
     def _expect(self, owner: Owner, expected: dict[str, int]) -> set[str]:
         """Take new expectations; returns the nodes where they differ from the last."""
         before = self._expected.pop(owner, {})

@@ -32,6 +32,7 @@ from huiju.hub.faults import Faults
 from huiju.hub.lane import Lane
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.promises import Promises
 from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
@@ -48,7 +49,7 @@ from huiju.kube.leading import LeaderClient
 from huiju.kube.life import Life
 from huiju.kube.resources import NAMESPACES, Resource
 from huiju.kube.transport import Observer
-from huiju.scheduling.model import Center, Link
+from huiju.scheduling.model import Center, Doubt, Link
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,9 @@ class CenterRuntime:
         self.lease = lease
         self.faults = Faults(hub.settings.faults)
         """Nodes on which hardware failed under jobs."""
+        self.promises = Promises(hub.settings.promises)
+        """What the center showed as free and jobs did not find."""
+        self._doubts: tuple[Doubt, ...] = ()
         self.faulty_nodes: dict[str, bool] = {}
         """Those that are kept off, each with whether by all jobs; as of the latest look."""
         self.lane = Lane(name, hub.settings.center_calls)
@@ -258,6 +262,7 @@ class CenterRuntime:
             unguarded=self.guard_trouble,
             unwatched=self.watch_trouble,
             suspects=self.suspects(now),
+            doubts=self.promises.doubts(now),
         )
 
     def _closed(self) -> tuple[str, str]:
@@ -286,11 +291,13 @@ class CenterRuntime:
         """Nodes of the center, 0 while nothing is known."""
         return self._sensor.inventory.census().nodes if self._sensor is not None else 0
 
-    def look_at_faults(self, now: float) -> None:
-        """Let go of old faults; what they no longer speak against can be used again."""
+    def look_at_time(self, now: float) -> None:
+        """Let go of what speaks against the center or its nodes and is too old by now."""
         self.faults.forget(now)
-        before, self.faulty_nodes = self.faulty_nodes, self.suspects(now)
-        if self.faulty_nodes != before:
+        self.promises.forget(now)
+        before = (self.faulty_nodes, self._doubts)
+        self.faulty_nodes, self._doubts = self.suspects(now), self.promises.doubts(now)
+        if (self.faulty_nodes, self._doubts) != before:
             self._hub.callbacks.changed(self.name)
 
     def reserve(self, reservation: Reservation) -> None:

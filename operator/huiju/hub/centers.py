@@ -94,7 +94,7 @@ class Centers:
             while True:
                 await asyncio.sleep(self._hub.settings.center_status_interval)
                 for record in self._records.values():
-                    record.runtime.look_at_faults(time.time())
+                    record.runtime.look_at_time(time.time())
                 await self._write_statuses()
 
     def records(self) -> list[Record]:

@@ -214,7 +214,7 @@ def _with_placement(
         case State.FAILED:
             return _failed(job, status, placement, observed, now, settings)
         case State.PENDING | State.RUNNING:
-            return _alive(job, status, placement, observed, now)
+            return _alive(job, status, placement, observed, now, settings)
 
 
 def _looked_at(plan: Plan, at: float) -> Plan:
@@ -250,6 +250,7 @@ def _alive(
     placement: PlacementStatus,
     observed: Observation,
     now: float,
+    settings: HubSettings,
 ) -> Plan:
     unwanted = _unwanted(job)
     if unwanted is not None:
@@ -263,8 +264,19 @@ def _alive(
     if observed.state is State.RUNNING:
         return Plan(transitions.running(status, observed, now))
     due = _deadline(job, placement)
+    last = due + settings.deadline_slack
+    unbound = not status.started_at and observed.bound < job.spec.workers
+    if unbound and now >= last and not observed.stopping:
+        # The center should have said so itself; one that says nothing is gone by all the same.
+        message = (
+            f"{observed.bound} of {job.spec.workers} workers found a node within"
+            f" {job.spec.scheduling_deadline}, as far as center {placement.center} shows; it was"
+            " told to stop them, and the job leaves it once it has said that they are stopped."
+        )
+        told = transitions.unscheduled(status, message, now)
+        return Plan(told, Action.STOP, Reason.UNSCHEDULABLE, message)
     # Once it is over, what the center shows decides; looking again at once would find the same.
-    again = due if due > now else None
+    again = due if due > now else last if unbound and last > now else None
     return Plan(transitions.reachable_again(status, now), again=again)
 
 

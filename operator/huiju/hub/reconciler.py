@@ -149,6 +149,8 @@ class Reconciler:
             self._sites.leaves(job)
         job = await self._write(job, plan)
         self._sites.learn_faults(job, now)
+        if before is not None:
+            self._judge_promise(job, before, now)
         if job.status.placement is None:
             self._stops.pop(uid, None)
         if plan.fails_over and before is not None:
@@ -170,6 +172,15 @@ class Reconciler:
             await self._write_wait(job, now)
         if plan.again is not None:
             self.queue.add_after(job.key, max(1.0, plan.again - time.time()))
+
+    def _judge_promise(self, job: JobObject, placement: PlacementStatus, now: float) -> None:
+        """What became of the job may tell whether its center had the nodes that it showed."""
+        if job.status.reason == Reason.UNSCHEDULABLE:
+            if self._sites.promise_broken(job, placement, now):
+                model = job.spec.accelerators[placement.alternative].model
+                self._metrics.promise_broken(placement.center, model)
+        elif job.status.phase == "Running":
+            self._sites.promise_kept(job, placement)
 
     async def _write(self, job: JobObject, plan: Plan) -> JobObject:
         before = job.status

@@ -9,6 +9,7 @@ from pathlib import Path
 from huiju.api.meta import GROUP
 from huiju.centers.lease import PROFILES, LeaseProfile
 from huiju.hub.faults import FaultTerms
+from huiju.hub.promises import Pace
 from huiju.scheduling.policy import Policy
 
 
@@ -70,6 +71,11 @@ class HubSettings:
     """How long a center that failed a job is avoided for that job."""
     faults: FaultTerms = field(default_factory=FaultTerms)
     """For how long hardware faults speak against a node, and how many nodes they may take."""
+    promises: Pace = field(default_factory=Pace)
+    """How long a center is passed over that showed free nodes which jobs did not find."""
+    deadline_slack: float = 60.0
+    """Seconds past a job's `schedulingDeadline` for which the center may say itself that no nodes
+    were found, before the hub goes by what the center shows."""
     claimed_faults: int = 5
     """Attempts that end by the program's own claim of broken hardware before such ends count as its
     failures: a program may say so of every machine."""

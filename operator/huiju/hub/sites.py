@@ -19,6 +19,7 @@ from huiju.hub.clock import seconds
 from huiju.hub.faults import witness
 from huiju.hub.lifecycle import Reach, Seen
 from huiju.hub.objects import JobObject, PlacementStatus
+from huiju.hub.promises import Ask
 from huiju.hub.status import finished
 from huiju.kube.errors import Transient
 
@@ -180,6 +181,27 @@ class Sites:
             if site.faults.note(told.node, by, seconds(told.at), told.reason, now):
                 site.changed()
 
+    def promise_broken(self, job: JobObject, placement: PlacementStatus, now: float) -> bool:
+        """The job found no nodes where its center showed free ones; whether that is news."""
+        site = self._sites.get(placement.center)
+        if site is None:
+            return False
+        placed = seconds(placement.placed_at)
+        if not site.promises.broken(_ask(job, placement), job.metadata.namespace, placed, now):
+            return False
+        claim = site.promises.claim()
+        if claim:
+            site.disbelieve(claim)
+        site.changed()
+        return True
+
+    def promise_kept(self, job: JobObject, placement: PlacementStatus) -> None:
+        """The job has its nodes."""
+        site = self._sites.get(placement.center)
+        placed = seconds(placement.placed_at)
+        if site is not None and site.promises.kept(_ask(job, placement), placed):
+            site.changed()
+
     def avoided(self, job: JobObject, center: str, now: float) -> tuple[str, ...]:
         """Nodes of a center that the job's pods must not run on."""
         site = self._sites.get(center)
@@ -200,3 +222,9 @@ class Sites:
     def forget(self, uid: str) -> None:
         """The job is gone."""
         self._made.pop(uid, None)
+
+
+def _ask(job: JobObject, placement: PlacementStatus) -> Ask:
+    """What the job asked of its center."""
+    chosen = job.spec.accelerators[placement.alternative]
+    return Ask(chosen.model, chosen.per_worker, job.spec.workers)

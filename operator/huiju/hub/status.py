@@ -418,6 +418,18 @@ def reachable_again(status: JobStatus, now: float) -> JobStatus:
     )
 
 
+def unscheduled(status: JobStatus, message: str, now: float) -> JobStatus:
+    """The center shows no nodes for the attempt, which it was told to stop."""
+    if status.reason == Reason.UNSCHEDULABLE:
+        return status
+    return replace(
+        reachable_again(status, now),
+        phase="Dispatching",
+        reason=Reason.UNSCHEDULABLE,
+        message=message,
+    )
+
+
 def stalled(status: JobStatus) -> JobStatus:
     """One more attempt that showed no progress."""
     return replace(status, stalls=status.stalls + 1)

@@ -179,7 +179,7 @@ class CenterState:
 
     __slots__ = (
         "_market", "_shapes", "blocks", "capacity", "center", "free_gflops", "holds", "index",
-        "limits", "models", "policy", "resources", "version", "wares", "where",
+        "limits", "models", "policy", "resources", "trials", "version", "wares", "where",
     )  # fmt: skip
 
     def __init__(self, center: Center, market: Market) -> None:
@@ -194,6 +194,8 @@ class CenterState:
         """Model to the names under which its units are advertised."""
         self.limits: dict[str, tuple[int, int]] = {}
         """Model to limit and held units."""
+        self.trials: frozenset[str] = frozenset()
+        """Models whose limit is that of a trial."""
         self.index: dict[tuple[str, str], Offer] = {}
         """Offers by model and resource."""
         self.version = 0
@@ -212,6 +214,7 @@ class CenterState:
         """The same capacity, without holds, counted apart from now on."""
         made = CenterState(self.center, market)
         made.resources, made.limits = self.resources, dict(self.limits)
+        made.trials = self.trials
         made.free_gflops = self.free_gflops
         for block in self.blocks.values():
             key = _key(block.kind, block.free, block.devices, None)
@@ -245,12 +248,14 @@ class CenterState:
 
     def _limit(self, center: Center) -> bool:
         limits = {known.model: (known.limit, known.held) for known in center.limits}
-        if limits == self.limits:
+        trials = frozenset(known.model for known in center.limits if known.trial)
+        ended, self.trials = self.trials ^ trials, trials
+        if limits == self.limits and not ended:
             return False
         changed = {
             model
             for model in {*limits, *self.limits}
-            if limits.get(model) != self.limits.get(model)
+            if limits.get(model) != self.limits.get(model) or model in ended
         }
         self.limits = limits
         for offer in self.index.values():

@@ -11,7 +11,16 @@ from re import Pattern, compile, escape
 
 from huiju.scheduling import reasons
 from huiju.scheduling.capacity import NodeKind
-from huiju.scheduling.model import Avoid, Center, JobShape, Refusal, Taint, Toleration
+from huiju.scheduling.model import (
+    Alternative,
+    Avoid,
+    Center,
+    Doubt,
+    JobShape,
+    Refusal,
+    Taint,
+    Toleration,
+)
 
 
 @lru_cache(maxsize=4096)
@@ -113,6 +122,16 @@ def kind_message(kind: str) -> str:
 def allowed_image(image: str, center: Center) -> bool:
     """Whether the owner allows the image."""
     return not image or not center.image_prefixes or image.startswith(center.image_prefixes)
+
+
+def doubted(shape: JobShape, chosen: Alternative, center: Center) -> Doubt | None:
+    """Why the center's free nodes are not believed for this alternative, None if they are."""
+    for doubt in center.doubts:
+        asks_more = chosen.per_worker >= doubt.per_worker and shape.workers >= doubt.workers
+        concerned = not doubt.namespaces or shape.namespace in doubt.namespaces
+        if doubt.model == chosen.model and asks_more and concerned and not doubt.trial:
+            return doubt
+    return None
 
 
 def image_message(image: str, center: Center) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from huiju.scheduling import reasons
 from huiju.scheduling.ask import Ask
 from huiju.scheduling.capacity import Block, CenterState, Offer
-from huiju.scheduling.filter import allowed_image, refuse
+from huiju.scheduling.filter import allowed_image, doubted, refuse
 from huiju.scheduling.market import ANY, Market
 from huiju.scheduling.model import Avoid, JobShape, Refusal
 from huiju.scheduling.pack import Plan, Slot, pack, tightest
@@ -248,6 +248,8 @@ class Fitter:
                 yield index, (), reasons.NO_SUCH_ACCELERATOR
             elif not allowed_image(chosen.image, state.center):
                 yield index, (), reasons.SHARING_POLICY
+            elif doubted(self.shape, chosen, state.center) is not None:
+                yield index, (), reasons.PROMISE_BROKEN
             else:
                 ways = tuple((want, state.index[want.model, want.resource]) for want in wants)
                 yield index, ways, ""
@@ -258,7 +260,8 @@ class Fitter:
             want = ways[0][0]
             room = state.room(want.model)
             if room is not None and want.per_worker * self.shape.workers > room:
-                return reasons.SHARING_LIMIT
+                tried = want.model in state.trials
+                return reasons.PROMISE_BROKEN if tried else reasons.SHARING_LIMIT
         first: str | None = None
         for want, offer in ways:
             found = None if holds else offer.answers.get(want.key)
@@ -286,7 +289,9 @@ class Fitter:
             if self.refused(state, now) is not None:
                 continue
             for index, alternative in enumerate(self.shape.alternatives):
-                if allowed_image(alternative.image, state.center):
+                if not allowed_image(alternative.image, state.center):
+                    continue
+                if doubted(self.shape, alternative, state.center) is None:
                     for want in self.wants(index, state):
                         yield state, want
 

@@ -123,6 +123,23 @@ class ShareLimit:
     model: str
     limit: int
     held: int
+    trial: bool = False
+    """Not the owner's: the center is tried again after it did not keep what it showed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Free nodes that a center showed and jobs did not find."""
+
+    model: str
+    per_worker: int
+    workers: int
+    """Asks for at least as much of the model are doubted."""
+    namespaces: tuple[str, ...] = ()
+    """Hub namespaces whose jobs it concerns, sorted; empty for all."""
+    trial: bool = False
+    """Its time is over: jobs may try as far as a limit lets them."""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,8 @@ class Center:
     unwatched: str = ""
     """Why no pod can carry a guard here, also one without a lease; empty if pods can."""
     limits: tuple[ShareLimit, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    """What is not believed of what it shows."""
     namespaces: tuple[str, ...] = ("*",)
     """Patterns of hub namespaces that the owner lets in."""
     image_prefixes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from huiju.scheduling import reasons
 from huiju.scheduling.ask import Ask
 from huiju.scheduling.capacity import Block, CenterState, Hold
-from huiju.scheduling.filter import image_message
+from huiju.scheduling.filter import doubted, image_message
 from huiju.scheduling.model import Refusal, Vector
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ def tell(
                 f"needs {chosen.per_worker * fitter.shape.workers} {chosen.model};"
                 f" the owner lends {limit} and the network holds {held} of them"
             )
+        case reasons.PROMISE_BROKEN:
+            doubt = doubted(fitter.shape, chosen, state.center)
+            doubts = (d for d in state.center.doubts if d.model == chosen.model)
+            message = (doubt or next(doubts)).message
         case reasons.ILLEGAL_ACCELERATOR_COUNT:
             message = f"no {chosen.model} node here serves {chosen.per_worker} units to one worker"
         case _:

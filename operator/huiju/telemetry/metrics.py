@@ -233,6 +233,11 @@ class HubMetrics:
         self._attempts = self._counter(
             "attempts_ended", "Placements that ended, by center and reason.", "center", "reason"
         )
+        self._promises = self._counter(
+            "promises_broken",
+            "Times that a center showed free nodes which jobs sent there did not find.",
+            *("center", "model"),
+        )
         self._preempted = self._counter(
             "preemptions",
             "Jobs told to stop for another, by ground (guarantee, priority).",
@@ -347,6 +352,10 @@ class HubMetrics:
     def attempt_ended(self, center: str, reason: str) -> None:
         """A placement in this center is over, well or not."""
         self._attempts.labels(center, reason).inc()
+
+    def promise_broken(self, center: str, model: str) -> None:
+        """Jobs did not find the free nodes of this model that the center showed."""
+        self._promises.labels(center, model).inc()
 
     def event_dropped(self) -> None:
         """An event was not sent."""

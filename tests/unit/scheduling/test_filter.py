@@ -13,6 +13,7 @@ from huiju.scheduling.model import (
     Alternative,
     Avoid,
     Center,
+    Doubt,
     Refusal,
     ShareLimit,
     Taint,
@@ -212,3 +213,54 @@ def test_a_job_that_failed_on_all_nodes_is_told_so() -> None:
     only = center("east", buckets=(bucket(["e0"], replace(shape(), suspect="east/e0")),))
     found = refusal(only, avoid_nodes=("east/e0",))
     assert found.message == "no nvidia-h100 node has a record without hardware faults"
+
+
+# --- promises that were not kept ---
+
+
+def doubting(**fields: Any) -> Doubt:
+    return Doubt(**{"model": "nvidia-h100", "per_worker": 4, "workers": 1, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "units", "workers"),
+    [({}, 4, 1), ({}, 8, 2), ({"namespaces": ("team-a", "team-b")}, 4, 1)],
+)
+def test_free_nodes_that_others_did_not_find_are_not_believed(
+    fields: dict[str, Any], units: int, workers: int
+) -> None:
+    doubt = doubting(message="showed free nodes that were none", **fields)
+    found = refusal(center(doubts=(doubt,)), units=units, workers=workers)
+    assert (found.reason, found.message) == ("PromiseBroken", "showed free nodes that were none")
+
+
+@pytest.mark.parametrize(
+    ("fields", "units"),
+    [({}, 2), ({"workers": 2}, 8), ({"namespaces": ("team-b",)}, 8), ({"model": "other"}, 8)],
+)
+def test_who_asks_less_or_is_not_concerned_goes_there(fields: dict[str, Any], units: int) -> None:
+    made = core([center(doubts=(doubting(**fields),))], [job("a", units=units)])
+    assert where(made.cycle(10.0).placed) == {"a": "east"}
+
+
+def test_a_doubted_center_is_passed_over_for_an_honest_one() -> None:
+    centers = [center("east", doubts=(doubting(),)), center("west")]
+    made = core(centers, [job(f"j{n}", units=8) for n in range(4)])
+    assert set(where(made.cycle(10.0).placed).values()) == {"west"}
+    made.set_center(center("east"))
+    made.set_job(job("later", units=8))
+    assert where(made.cycle(20.0).placed) == {"later": "east"}
+
+
+def test_in_a_trial_one_job_goes_and_the_others_wait_for_what_comes_of_it() -> None:
+    doubt = doubting(per_worker=8, trial=True, message="one tries")
+    limit = ShareLimit("nvidia-h100", 8, 0, trial=True)
+    tried = center("east", doubts=(doubt,), limits=(limit,))
+    made = core([tried], [job(f"j{n}", units=8) for n in range(3)])
+    outcome = made.cycle(10.0)
+    assert len(outcome.placed) == 1
+    assert {wait.reason for wait in outcome.waiting} == {"PromiseBroken"}
+    assert all("one tries" in wait.message for wait in outcome.waiting)
+    # The same limit is the owner's once the trial is over.
+    made.set_center(replace(tried, doubts=(), limits=(replace(limit, held=8, trial=False),)))
+    assert {wait.reason for wait in made.cycle(20.0).waiting} == {"SharingLimit"}
