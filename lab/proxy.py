@@ -176,6 +176,19 @@ class FaultProxy:
         self.seen[request.verb, request.resource] += 1
         await self._open.wait()
         rule = next((rule for rule in self.rules if rule.concerns(request, self._chance)), None)
+        try:
+            return await self._befall(incoming, transport, request, body, rule)
+        except aiohttp.ClientError:
+            return _abort(transport)
+
+    async def _befall(
+        self,
+        incoming: web.Request,
+        transport: asyncio.Transport,
+        request: Request,
+        body: bytes,
+        rule: Rule | None,
+    ) -> web.StreamResponse:
         match rule.fault if rule else None:
             case None | Fault.CUT | Fault.STALL | Fault.SLOW | Fault.REPEAT | Fault.REORDER:
                 pass
@@ -192,11 +205,8 @@ class FaultProxy:
                     await answer.read()
                 if fault is Fault.LOSE:
                     return _abort(transport)
-        try:
-            async with await self._send(incoming, request, body) as answer:
-                return await self._pass_on(incoming, transport, answer, rule)
-        except aiohttp.ClientError:
-            return _abort(transport)
+        async with await self._send(incoming, request, body) as answer:
+            return await self._pass_on(incoming, transport, answer, rule)
 
     async def _send(
         self, incoming: web.Request, request: Request, body: bytes
