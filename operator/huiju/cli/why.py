@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from huiju.cli.failures import OK
 from huiju.cli.session import Session
-from huiju.cli.table import dig, span, table, text
+from huiju.cli.table import condition, dig, span, table, text
 
 if TYPE_CHECKING:
     from huiju.kube.errors import KubeError
@@ -79,6 +79,9 @@ def of_status(job: Fields) -> Fields:
         "message": dig(job, "status", "message"),
         "centers": [],
     }
+    taken = condition(job, "DataAllowed")
+    if taken.get("status") == "False":
+        answer["stops"] = taken.get("message")
     placement = dig(job, "status", "placement")
     return answer | {"placement": placement} if placement else answer
 
@@ -96,6 +99,8 @@ def lines(answer: Fields, now: float) -> list[str]:
         )
     shown += _waiting(answer, now)
     shown += [f"Data      {_data(each, now)}" for each in answer.get("data") or ()]
+    if answer.get("stops"):
+        shown.append(f"Stops     {text(answer['stops'])}")
     if answer.get("message"):
         shown.append(f"Message   {text(answer['message'])}")
     centers = answer.get("centers") or []

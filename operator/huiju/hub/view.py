@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from huiju.api.job import CrossRegionJobSpec
 from huiju.api.reasons import Reason
+from huiju.hub import withdrawal
 from huiju.hub.clock import stamp
 from huiju.hub.datasets.search import search as find_datasets
 from huiju.hub.datasets.telling import data_fields
@@ -56,6 +57,9 @@ class View:
                 "epoch": job.status.placement.epoch,
                 "model": job.status.placement.model,
             }
+        stops = withdrawal.told(job.status)
+        if stops is not None:
+            answer["stops"] = stops
         if job.spec.data:
             hub = self._hub
             answer["data"] = data_fields(hub.needs, hub.links, hub.sites, job, time.time())

@@ -50,5 +50,11 @@ def ends_at(status: JobStatus, withdrawn: Withdrawn) -> float:
     return seconds(known.last_transition_time) + withdrawn.grace if known else 0.0
 
 
+def told(status: JobStatus) -> str | None:
+    """What its users are told of it, None where there is nothing to tell."""
+    known = _told(status)
+    return known.message if known is not None else None
+
+
 def _told(status: JobStatus) -> Condition | None:
     return next((each for each in status.conditions if each.type == DATA_ALLOWED), None)

@@ -55,6 +55,7 @@ ELSEWHERE: Final[dict[str, dict[str, set[Right]]]] = {
             *((verb, "datasetreplicas") for verb in ("create", "patch", "delete")),
             ("patch", "datasetreplicas/status"),
             ("patch", "datasetshares/status"),
+            ("patch", "modelshares/status"),
         },
         "test_dataset_grants.py": {("patch", "datasetgrants/status")},
         "test_view_api.py": {

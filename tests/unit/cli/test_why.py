@@ -92,3 +92,19 @@ def test_the_end_is_a_condition() -> None:
     assert ended({}) is None
     assert refused(job("Accepted", "False"))
     assert not refused(job("Accepted", "True"))
+
+
+def test_a_job_that_is_to_lose_its_data_says_when_it_stops() -> None:
+    message = "owners/corpus v1: grant b/corpus: Revoked by wang. The job is stopped at 12:00Z."
+    job = {
+        "metadata": {"namespace": "b", "name": "train"},
+        "spec": {"queue": "research"},
+        "status": {
+            "phase": "Running",
+            "reason": "Running",
+            "conditions": [{"type": "DataAllowed", "status": "False", "message": message}],
+        },
+    }
+    assert f"Stops     {message}" in lines(of_status(job), 0.0)
+    job["status"]["conditions"] = [{"type": "Running", "status": "True"}]  # type: ignore[index]
+    assert not any(line.startswith("Stops") for line in lines(of_status(job), 0.0))

@@ -38,6 +38,15 @@ class Units:
 
 
 @dataclass(frozen=True)
+class Flow:
+    source: str = "west"
+    center: str = "east"
+    transfers: int = 1
+    rate: int = 7
+    budget: int = 8
+
+
+@dataclass(frozen=True)
 class Figures:
     name: str = "east"
     lost: bool = False
@@ -62,6 +71,9 @@ def exported() -> dict[str, set[str]]:
     metrics.queues([Standing("default", 1, 1, 1, 1, 1, 1, 1)])
     metrics.population({"default": Count()}, [Figures()])
     metrics.credentials({"east": Life(1.0, 2.0)})
+    metrics.links([Flow()])
+    metrics.link_carried("west", "east", 1)
+    metrics.transfer_ended("west", "east", "Verified")
     found: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:
