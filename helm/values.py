@@ -224,6 +224,17 @@ class Push(Values):
     )
 
 
+class DataFolder(Values):
+    """A folder with data of the center's own, mounted read-only in agent and gateway."""
+
+    path: str = Field(
+        pattern=r"^(/[^/\s:]+)+$", description="Where it is seen, as `spec.source.files.path` says."
+    )
+    claim: str = Field("", description="PersistentVolumeClaim that has it.")
+    nfs_server: str = Field("", description="Or the NFS server that exports it,")
+    nfs_path: str = Field("", description="and the path there.")
+
+
 class AgentData(Values):
     """Data sets: copies that the center holds, and data that is its own."""
 
@@ -241,6 +252,11 @@ class AgentData(Values):
         "",
         pattern=r"^(https?://[^\s@?#]+)?$",
         description="Where consumers reach the center's gateway, for folders and web servers.",
+    )
+    folders: list[DataFolder] = Field(
+        [],
+        description="Folders with data of the center's own: `path`, and a `claim` or"
+        " `nfsServer` and `nfsPath`.",
     )
     manifests: Quantity = Field(
         "4Gi", description="Room on the node's disk for manifests of the center's own data."
@@ -359,6 +375,34 @@ class Sentinel(Values):
     )
 
 
+class GatewayService(Values):
+    """How consumers' centers reach the gateway."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        "ClusterIP", description="Type; an Ingress of yours may stand before a ClusterIP."
+    )
+    port: Port = Field(443, description="Port.")
+    annotations: Labels = Field({}, description="Annotations.")
+
+
+class Gateway(Values):
+    """Hands out files of granted data sets from folders and web servers, range by range."""
+
+    enabled: bool = Field(False, description="Run it; needs `agent.data.enabled`.")
+    replicas: int = Field(2, ge=1, le=16, description="Gateways; all of them serve.")
+    port: Port = Field(8090, description="Port of the pods.")
+    tls_secret: str = Field(
+        "",
+        description="Secret with `tls.crt` and `tls.key`; plain HTTP where empty, for something"
+        " of yours before it that speaks TLS.",
+    )
+    service: GatewayService = Field(GatewayService(), description="Its Service.")
+    resources: Resources = Field(
+        Resources(requests=Amounts(cpu="100m", memory="128Mi"), limits=Amounts(memory="512Mi")),
+        description="Resources.",
+    )
+
+
 class Center(Values):
     """Values of the chart `huiju-center`."""
 
@@ -368,6 +412,7 @@ class Center(Values):
     push: Push = Field(Push(), description="An account for a hub that reaches the center.")
     token_secret: TokenSecret = Field(TokenSecret(), description="Credential of that account.")
     agent: Agent = Field(Agent(), description="An agent that reaches the hub.")
+    gateway: Gateway = Field(Gateway(), description="The way to folders and web servers.")
     sentinel: Sentinel = Field(Sentinel(), description="The center's side of its lease.")
     image: Image = Field(Image(), description="The image of agent and sentinel.")
     resources: AgentResources = Field(AgentResources(), description="Resources of an agent.")

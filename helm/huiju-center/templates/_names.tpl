@@ -20,6 +20,31 @@ app.kubernetes.io/name: huiju-center
 app.kubernetes.io/component: sentinel
 {{- end }}
 
+{{/* Labels by which the gateway's pods are found; they never change. */}}
+{{- define "huiju.gateway" -}}
+app.kubernetes.io/name: huiju-center
+app.kubernetes.io/component: gateway
+{{- end }}
+
+{{/* The center's own folders, as agent and gateway mount them: a list of mounts. */}}
+{{- define "huiju.folderMounts" -}}
+{{- range $number, $folder := .Values.agent.data.folders }}
+- {name: data-{{ $number }}, mountPath: {{ $folder.path }}, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{/* And their volumes. */}}
+{{- define "huiju.folders" -}}
+{{- range $number, $folder := .Values.agent.data.folders }}
+- name: data-{{ $number }}
+  {{- if $folder.claim }}
+  persistentVolumeClaim: {claimName: {{ $folder.claim }}, readOnly: true}
+  {{- else }}
+  nfs: {server: {{ required "agent.data.folders: give claim, or nfsServer and nfsPath" $folder.nfsServer }}, path: {{ $folder.nfsPath }}, readOnly: true}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The full name of the image. */}}
 {{- define "huiju.image" -}}
 {{- with .Values.image -}}

@@ -89,6 +89,7 @@ async def test_lint(helm: Helm) -> None:
         ("huiju-center", "policy.kinds={DaemonSet}", "at '/policy/kinds/0'"),
         ("huiju-center", "agent.enabled=true", "agent.center: name the ComputeCenter"),
         ("huiju-center", "agent.data.store=store", "at '/agent/data/store'"),
+        ("huiju-center", "gateway.enabled=true", "set agent.data.enabled"),
     ],
 )
 async def test_a_wrong_value_is_refused_by_name(
@@ -253,6 +254,45 @@ async def test_an_agent_that_moves_data_gets_its_flags_and_its_rights(helm: Helm
         _pod_spec(b) for b in only if b["metadata"]["name"] == "huiju-agent" and _pod_spec(b)
     )
     assert "--data-only" in spec["containers"][0]["args"]
+
+
+GATEWAY = (
+    "--set",
+    "agent.data.enabled=true,gateway.enabled=true,gateway.tlsSecret=gateway-tls,"
+    "agent.data.folders[0].path=/corpora,agent.data.folders[0].claim=corpora",
+)
+
+
+async def test_a_gateway_has_the_folders_of_the_agent_and_no_account(
+    helm: Helm, server: Client
+) -> None:
+    made = objects(await helm.render("center-pull", *GATEWAY))
+    mounts = {}
+    for body in made:
+        spec = _pod_spec(body)
+        if body["metadata"]["name"] not in ("huiju-agent", "huiju-gateway") or not spec:
+            continue
+        mounts[body["metadata"]["name"]] = [
+            each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "data-0"
+        ]
+        (volume,) = [each for each in spec["volumes"] if each["name"] == "data-0"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "corpora", "readOnly": True}
+    seen = [{"name": "data-0", "mountPath": "/corpora", "readOnly": True}]
+    assert mounts == {"huiju-agent": seen, "huiju-gateway": seen}
+    ours = [b for b in made if b["metadata"]["name"] == "huiju-gateway"]
+    assert {b["kind"] for b in ours} == {"Deployment", "Service", "NetworkPolicy"}
+    (spec,) = filter(None, map(_pod_spec, ours))
+    assert spec["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in spec
+    for body in ours:
+        await server.raw(
+            "POST",
+            _resource(body).path(SYSTEM),
+            body=msgspec.json.encode(body),
+            params={"dryRun": "All", "fieldValidation": "Strict"},
+        )
+    pod = _unbound({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    await server.create(PODS, pod, SYSTEM, dry_run=True)  # as restricted pods must be
 
 
 async def test_the_page_of_values_is_whole(helm: Helm) -> None:
