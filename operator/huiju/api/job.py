@@ -440,7 +440,8 @@ class CrossRegionJobSpec(ApiModel):
     expected_runtime: (
         Annotated[Duration, _positive("expectedRuntime", ": leave it out if unknown")] | None
     ) = None
-    """Expected run time on the first alternative; lets the scheduler plan."""
+    """Expected run time on the first alternative; lets the scheduler plan. Without it, it goes by
+    what jobs like this one ran."""
     launch: Annotated[Launch, immutable("launch", RESUBMIT)] = Launch()
     """How the workers start."""
     data: Annotated[

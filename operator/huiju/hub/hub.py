@@ -31,6 +31,7 @@ from huiju.hub.datasets.needs import Needs
 from huiju.hub.datasets.replicawriter import ReplicaWriter
 from huiju.hub.datasets.waker import Waker
 from huiju.hub.dispatcher import Dispatcher
+from huiju.hub.experience import Experience
 from huiju.hub.fencing import Fencing
 from huiju.hub.granter import Granter
 from huiju.hub.jobcache import JobCache
@@ -112,6 +113,7 @@ class Hub:
             self.links.of,
         )
         self.centers = Centers(side, self.sites, announcer)
+        self.experience = Experience()
         self.population = Population(
             self.core,
             self.sites,
@@ -119,6 +121,7 @@ class Hub:
             self.dispatcher.wake,
             self.dispatcher.wake_at,
             self.needs.of,
+            self.experience.of,
         )
         self.queues = Queues(
             self.core, client, self._queue_changed, settings.queue_figures_interval
@@ -256,6 +259,7 @@ class Hub:
     # --- what wakes what ---------------------------------------------------------------------
 
     def _job_changed(self, old: JobObject | None, new: JobObject | None) -> None:
+        self.experience.saw(old, new)
         news = self.jobs.saw(old, new)
         if new is not None and news:
             self.reconciler.queue.add(new.key)

@@ -17,6 +17,8 @@ from huiju.centers.jobview import ViewCarry
 from huiju.centers.render import needed_names
 from huiju.hub.clock import seconds
 from huiju.hub.objects import JobObject, PlacementStatus, one
+from huiju.scheduling.learning import NOTHING as NOTHING_LEARNED
+from huiju.scheduling.learning import RunTimes
 from huiju.scheduling.model import (
     Alternative,
     Assignment,
@@ -83,8 +85,13 @@ def _brings(carry: str, gang: bool) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def job_of(job: JobObject, data: tuple[DataNeed, ...] = ()) -> Job:
-    """The job as the scheduler sees it, with what it needs of data sets."""
+def job_of(
+    job: JobObject, data: tuple[DataNeed, ...] = (), learned: RunTimes = NOTHING_LEARNED
+) -> Job:
+    """The job as the scheduler sees it, with what it needs of data sets.
+
+    What its user expects goes before what was learned from jobs like it.
+    """
     spec, status = job.spec, job.status
     return Job(
         uid=job.metadata.uid,
@@ -93,7 +100,8 @@ def job_of(job: JobObject, data: tuple[DataNeed, ...] = ()) -> Job:
         shape=one(replace(shape_of(job), data=data) if data else shape_of(job)),
         submitted=seconds(job.metadata.creation_timestamp),
         priority=spec.priority,
-        expected_runtime=_optional(spec.expected_runtime),
+        expected_runtime=_optional(spec.expected_runtime) or learned.expected,
+        runtimes=learned.quantiles,
         max_runtime=_optional(spec.max_runtime),
         not_before=seconds(status.retry_at),
         avoid=tuple(Avoid(a.center, a.reason, seconds(a.until)) for a in status.avoid),
@@ -127,7 +135,9 @@ def planned(job: JobObject, placement: PlacementStatus) -> tuple[Assignment, ...
     return tuple(Assignment(node, workers) for node, workers in spread if workers)
 
 
-def placed_of(job: JobObject, gflops_per_unit: int) -> Placed | None:
+def placed_of(
+    job: JobObject, gflops_per_unit: int, learned: RunTimes = NOTHING_LEARNED
+) -> Placed | None:
     """The job as a holder of accelerators, or None if it holds none."""
     placement = job.status.placement
     if placement is None:
@@ -135,7 +145,7 @@ def placed_of(job: JobObject, gflops_per_unit: int) -> Placed | None:
     chosen = job.spec.accelerators[placement.alternative]
     units = chosen.per_worker * job.spec.workers
     return Placed(
-        job=job_of(job),
+        job=job_of(job, learned=learned),
         center=placement.center,
         alternative=placement.alternative,
         units=units,

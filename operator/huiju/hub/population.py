@@ -20,6 +20,7 @@ from huiju.hub.sites import Sites
 from huiju.hub.status import finished
 from huiju.hub.waits import Waits
 from huiju.scheduling.core import Core
+from huiju.scheduling.learning import RunTimes
 from huiju.scheduling.model import DataNeed, Job, Place
 
 
@@ -54,6 +55,7 @@ class Population:
         wake: Callable[[], None],
         wake_at: Callable[[float], None],
         needs: Callable[[JobObject], tuple[DataNeed, ...]],
+        learned: Callable[[JobObject], RunTimes],
     ) -> None:
         self._core = core
         self._sites = sites
@@ -61,6 +63,7 @@ class Population:
         self._wake = wake
         self._wake_at = wake_at
         self._needs = needs
+        self._learned = learned
         self._waiting: dict[str, Job] = {}
         self._holding: dict[str, Holding] = {}
         self._deciding: set[str] = set()
@@ -153,8 +156,14 @@ class Population:
 
     def _set_waiting(self, job: JobObject) -> None:
         uid = job.metadata.uid
-        wanted = job_of(job, self._needs(job))
-        if self._waiting.get(uid) == wanted:
+        known = self._waiting.get(uid)
+        # What is expected of a job stays while it waits: its place rests on it.
+        if known is not None and known.runtimes:
+            learned = RunTimes(known.expected_runtime, known.runtimes)
+        else:
+            learned = self._learned(job)
+        wanted = job_of(job, self._needs(job), learned)
+        if known == wanted:
             return
         self._waiting[uid] = wanted
         self._core.set_job(wanted)
@@ -178,7 +187,7 @@ class Population:
         site = self._sites.holding(placement)
         if site is None:
             return
-        placed = placed_of(job, _gflops_of(site, placement))
+        placed = placed_of(job, _gflops_of(site, placement), self._learned(job))
         if placed is None:
             return
         request = worker_request(job, placement.alternative, placement.resource)
@@ -194,7 +203,7 @@ class Population:
         held, site = self._holding.get(job.metadata.uid), self._sites.holding(placement)
         if held is None or site is None or held.epoch != placement.epoch:
             return
-        placed = placed_of(job, _gflops_of(site, placement))
+        placed = placed_of(job, _gflops_of(site, placement), self._learned(job))
         if placed is not None and placed.gflops != held.gflops:
             self._holding[job.metadata.uid] = replace(held, gflops=placed.gflops)
             self._core.set_placed(placed)

@@ -124,7 +124,8 @@ class View:
             "spec": spec,
         }
         job = msgspec.json.decode(msgspec.json.encode(body), type=JobObject)
-        explained = self._hub.core.whatif(job_of(job, self._hub.needs.of(job)), time.time())
+        asked = job_of(job, self._hub.needs.of(job), self._hub.experience.of(job))
+        explained = self._hub.core.whatif(asked, time.time())
         return {"job": job.key, "queue": job.spec.queue, **explanation_fields(explained)}
 
     async def datasets(self, namespace: str, search: str, labels: dict[str, str]) -> list[Fields]:

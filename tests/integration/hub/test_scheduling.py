@@ -251,6 +251,32 @@ async def test_a_job_takes_the_best_alternative_that_is_free_whole(world: World)
         ]
 
 
+async def test_what_ended_jobs_ran_is_expected_of_others_by_the_next_hub_too(world: World) -> None:
+    await world.submit("before", model=H100, per_worker=1, fate={"run_for": "3s"})
+    async with opened(world) as hub:
+        done = await world.until_phase("before", "Succeeded")
+        spec = (await world.job("before"))["spec"]
+        assert "expectedRuntime" not in spec
+        ran = seconds(done["finishedAt"]) - seconds(done["startedAt"])
+        assert await run_in_north(hub, world, spec) == max(1.0, float(f"{ran:.2g}"))
+    async with opened(world) as hub:
+        assert await run_in_north(hub, world, spec) == max(1.0, float(f"{ran:.2g}"))
+        unlike = await run_in_north(hub, world, spec | {"workers": 2})
+        assert unlike == Policy().default_runtime
+
+
+async def run_in_north(hub: Hub, world: World, spec: Fields) -> float:
+    """Seconds that such a job is expected to run there, once there is room for it."""
+    end = time.monotonic() + PATIENCE
+    told: Fields = {}
+    while time.monotonic() < end:
+        told = said(await View(hub).whatif(world.namespace, {"spec": spec}), "north")
+        if "terms" in told:
+            return float(next(t["seconds"] for t in told["terms"] if t["name"] == "run"))
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no room in north: {told}")
+
+
 async def test_cards_of_two_rings_do_not_make_one(world: World) -> None:
     """Four cards of an Atlas 800 are free; whether four workers' worth is in one ring decides."""
     north = world.center_clients["north"]
