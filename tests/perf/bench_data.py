@@ -225,14 +225,14 @@ def line(port: int, rate: float = 0.0, round_trip: float = 0.0) -> Iterator[Long
     """A line to a port."""
     words = [sys.executable, "-m", "lab.line", str(port)]
     words += [f"--rate={rate}", f"--delay={round_trip / 2}"]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        if process.stdout is None:
-            raise RuntimeError("the line has no pipes")
-        yield LongLine(f"http://127.0.0.1:{int(process.stdout.readline())}", process)
-    finally:
-        process.kill()
-        process.wait()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("the line has no pipes")
+            yield LongLine(f"http://127.0.0.1:{int(process.stdout.readline())}", process)
+        finally:
+            process.kill()
 
 
 # --- sets -----------------------------------------------------------------------------------------
