@@ -556,6 +556,9 @@ class DatasetReplicaStatus(ApiModel):
     """When this transfer began."""
     seconds: Count = 0
     """Seconds that the finished transfer took, waiting apart."""
+    fetched: Bytes = 0
+    """Bytes that the finished transfer brought over the link; what another version's copy had is
+    not among them."""
     last_error: ReplicaError | None = None
     """What went wrong last."""
     checked: Annotated[Int, Field(ge=0, le=1_000_000)] = 0

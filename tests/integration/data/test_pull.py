@@ -63,7 +63,7 @@ async def test_a_part_of_a_version_moves_its_own_bytes_alone(tmp_path: Path) -> 
 
 
 async def test_killed_at_60_percent_it_loses_a_part_a_stream_at_most(tmp_path: Path) -> None:
-    async with world(tmp_path, BIG, rate=8 * MEBIBYTE) as w:
+    async with world(tmp_path, BIG, rate=3 * MEBIBYTE) as w:
         first = w.pull(streams=3)
         await first.start()
         await first.until(lambda line: line.get("bytesDone", 0) > 0.6 * w.summary.bytes)
@@ -118,7 +118,7 @@ async def test_cut_lines_and_a_store_that_restarts_are_lived_through(tmp_path: P
 
 
 async def test_a_source_that_stays_away_is_told_and_the_copy_taken_up(tmp_path: Path) -> None:
-    async with world(tmp_path, BIG, rate=12 * MEBIBYTE) as w:
+    async with world(tmp_path, BIG, rate=3 * MEBIBYTE) as w:
         pull = w.pull(patience=3)
         await pull.start()
         await pull.until(lambda line: line.get("bytesDone", 0) > 0.2 * w.summary.bytes)
@@ -401,3 +401,40 @@ async def test_wrong_orders_are_refused_with_the_field(
         await pull.start()
         assert await pull.end() == 2
     assert said in capfd.readouterr().err
+
+
+async def test_what_another_copy_of_the_share_has_is_linked_and_not_fetched(
+    tmp_path: Path,
+) -> None:
+    sizes = {f"old/{n}.bin": 2 * MEBIBYTE for n in range(4)} | {"new/a.bin": MEBIBYTE, **ODD}
+    async with world(tmp_path, sizes) as w:
+        before = w.target.with_name("before")
+        first = w.pull(target=str(before), include=["old/*"])
+        await first.start()
+        assert await first.end() == 0
+        broken = before / "old" / "2.bin"
+        content = bytearray(broken.read_bytes())
+        content[7] ^= 1
+        broken.chmod(0o644)
+        broken.write_bytes(content)
+        w.relay.down = 0
+        second = w.pull()
+        await second.start()
+        assert await second.end() == 0
+        assert w.copied() == tree(w.data)
+        # Three files were there; the broken one came anew, and what shares no path.
+        fetched = second.last("done")["fetched"]
+        manifest_bytes = (w.data.parent / "draft").stat().st_size
+        assert fetched <= sum(sizes.values()) - 6 * MEBIBYTE + manifest_bytes
+        for n in range(4):
+            mine, theirs = w.target / "old" / f"{n}.bin", before / "old" / f"{n}.bin"
+            assert (mine.stat().st_ino == theirs.stat().st_ino) == (n != 2)
+        # What one copy loses, the other keeps.
+        gone = w.pull(target=str(before), mode="Remove", epoch=2)
+        await gone.start()
+        assert await gone.end() == 0
+        assert w.copied() == tree(w.data)
+        checked = w.pull(mode="Verify", epoch=2)
+        await checked.start()
+        assert await checked.end() == 0
+        assert checked.last("verified")["bad"] == 0

@@ -66,5 +66,9 @@ class Gate:
     async def passed(self) -> None:
         """Wait until a part may begin; raises Stopped."""
         await self._open.wait()
+        self.going()
+
+    def going(self) -> None:
+        """Pass what needs no link, whatever the hour; raises Stopped."""
         if self.control.stop:
             raise Stopped

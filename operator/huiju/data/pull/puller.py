@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from huiju.api.reasons import Reason
 from huiju.data.manifest import Entry, Piece, Reader, pieces
+from huiju.data.pull import reuse
 from huiju.data.pull.book import LinkBook
 from huiju.data.pull.fetch import LONGEST_WAIT, Again, Corrupt, Fetcher, Meter, Spoiled
 from huiju.data.pull.gate import Gate
@@ -34,6 +36,8 @@ SMALL: Final = 1 << 20
 """Bytes up to which a whole file does not count as a stream."""
 SMALL_AT_ONCE: Final = 32
 """Small files on their way at once: each waits for a round trip most of its time."""
+_BATCH: Final = 256
+"""Files that are looked for at once in another copy."""
 _CORRUPT_TRIES: Final = 3
 _SPOILED_TRIES: Final = 3
 _TELL: Final = 1.0
@@ -97,10 +101,10 @@ class Puller:
             log = PartLog(own / "parts", listing.parts)
             stack.callback(log.close)
             await self._known(listing, log)
-            needed = listing.bytes - self._bytes
-            await asyncio.to_thread(target.room, needed)
             telling = asyncio.create_task(self._tell(listing), name="progress")
             stack.push_async_callback(_ended, telling)
+            await self._take_over(listing, log)
+            await asyncio.to_thread(target.room, listing.bytes - self._bytes)
             await self._move(listing, log, fetcher)
         await self._finish(listing)
 
@@ -138,6 +142,23 @@ class Puller:
         else:
             self._left.pop(task.number, None)
             self._files += 1
+
+    async def _take_over(self, listing: Listing, log: PartLog) -> None:
+        """Link what a finished copy of another version has; it is read, and not fetched."""
+        for place, other in await asyncio.to_thread(reuse.others, self._target):
+            found = reuse.common(listing.reader, other)
+            while (batch := await asyncio.to_thread(list, islice(found, _BATCH))) != []:
+                for number, part, entry in batch:
+                    all = range(part, part + max(1, len(entry.parts)))
+                    if any(each in log for each in all):
+                        continue
+                    self._gate.going()
+                    if await asyncio.to_thread(self._target.adopt, entry, place):
+                        for each in all:
+                            log.add(each)
+                        self._left.pop(number, None)
+                        self._bytes += entry.size
+                        self._files += 1
 
     # --- moving -----------------------------------------------------------------------------------
 

@@ -97,10 +97,41 @@ class FolderTarget:
 
     # --- making the copy ------------------------------------------------------------------------
 
-    def finished(self) -> dict[str, Any] | None:
+    def beside(self) -> list[Path]:
+        """Folders beside the place, those changed last first; what is begun is none of them."""
+        found = []
+        with contextlib.suppress(OSError), os.scandir(self.place.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name == self.place.name:
+                    continue
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+        return [self.place.with_name(name) for _, name in sorted(found, reverse=True)]
+
+    def adopt(self, entry: Entry, place: Path) -> bool:
+        """Link a file of a finished copy into staging, once its digest was found right.
+
+        False where it is not as listed, or where the file system does not let it be linked.
+        """
+        whole = Piece(0, entry.size, entry.sha256)
+        if not self.holds(entry, whole, place):
+            return False
+        self.check()
+        file = self.staging / entry.path
+        with told(entry.path):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+        try:
+            os.link(place / entry.path, file, follow_symlinks=False)
+        except OSError:
+            return False  # it is fetched as any other
+        return True
+
+    def finished(self, place: Path | None = None) -> dict[str, Any] | None:
         """The marker of a copy that is there, None where there is none."""
         try:
-            found = json.loads((self.place / MARKER).read_bytes())
+            found = json.loads(((place or self.place) / MARKER).read_bytes())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None

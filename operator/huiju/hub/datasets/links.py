@@ -23,6 +23,7 @@ from huiju.hub.datasets.holders import Center, windows_of
 from huiju.scheduling.model import DataNeed, Link
 
 _HOUR: Final = 3600.0
+_MOSTLY: Final = 0.9
 _WITHIN: Final = "10G"
 """Bits per second assumed inside a center, until something was seen."""
 _Pair = tuple[str, str]
@@ -47,6 +48,8 @@ class Links:
         self._known.add(which)
         ended = seconds(str(status.get("verifiedAt") or ""))
         size = int(status.get("bytesTotal") or replica.spec.bytes)
+        if int(status.get("fetched", size)) < _MOSTLY * size:
+            return False  # most was there already: its time tells nothing of the link
         one = Finished(source, replica.spec.center, size, replica.spec.files, ended - took, took)
         kept = self._finished.setdefault((one.source, one.center), deque(maxlen=REMEMBERED))
         kept.append(one)

@@ -171,6 +171,7 @@ def _done(replica: Replica, status: Fields, mode: str, now: float) -> Fields:
             "bytesTotal": size,
             "filesDone": int(status.get("filesDone") or 0),
             "seconds": max(1, round(ended - began)) if began else 1,
+            "fetched": int(status.get("fetched") or 0),
         }
         gone.append("lastError")
     meta = replica.body.metadata
