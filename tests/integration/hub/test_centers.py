@@ -33,7 +33,7 @@ async def test_a_center_shows_what_it_has_and_can_run(world: World) -> None:
         assert status["kubernetesVersion"].startswith("v1.")
         ready = {c["type"]: c["status"] for c in status["conditions"]}
         assert ready == dict.fromkeys(
-            ("Ready", "Reachable", "InventoryFresh", "Schedulable", "Credible"), "True"
+            ("Ready", "Reachable", "InventoryFresh", "Schedulable", "Credible", "Sound"), "True"
         ) | {"Leased": "False"}
         written = (await world.center("east"))["metadata"]["resourceVersion"]
         await asyncio.sleep(2.0)
