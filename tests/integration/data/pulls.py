@@ -43,8 +43,9 @@ class World:
         return self.folder / "store" / "u1" / "copy"
 
     @property
-    def staging(self) -> Path:
-        return self.target.with_name(".copy.copying")
+    def stagings(self) -> list[Path]:
+        """Folders in which copies grow, or did."""
+        return sorted(self.target.parent.glob(".copy.copying*"))
 
     def pull(self, epoch: int = 1, **order: Any) -> Pull:
         told = {

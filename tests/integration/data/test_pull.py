@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from huiju.data.signing import Linker, Transfer
 from tests.integration.data.pulls import ODD, tree, world
 
 BIG = {"big.bin": 20 * MEBIBYTE + 5}
+SLEEPER = Path(__file__).with_name("sleeper.py")
 HEADERS = 200_000
 """Bytes that answers' heads and the manifest may come to."""
 
@@ -38,7 +40,7 @@ async def test_a_copy_appears_whole_and_once(tmp_path: Path) -> None:
         marker = json.loads((w.target / ".huiju/complete.json").read_text())
         assert marker["digest"] == w.summary.digest
         manifest.expect(w.target / manifest.name_of(w.summary.digest), w.summary.digest)
-        assert not w.staging.exists()
+        assert w.stagings == []
         done = pull.last("done")
         assert (done["files"], done["bytes"]) == (w.summary.files, w.summary.bytes)
         told = json.dumps(pull.lines)
@@ -253,22 +255,94 @@ async def test_of_two_pullers_the_later_transfer_has_the_target(tmp_path: Path) 
         assert w.target.exists()
 
 
-async def test_one_that_was_asleep_changes_nothing_when_it_wakes(tmp_path: Path) -> None:
-    async with world(tmp_path, BIG, rate=4 * MEBIBYTE) as w:
-        older, newer = w.pull(epoch=1), w.pull(epoch=2)
-        await older.start()
-        await older.until(lambda line: line.get("bytesDone", 0) > 0.2 * w.summary.bytes)
-        os.kill(older.pid, signal.SIGSTOP)
+@pytest.mark.parametrize("where", ["open", "pwrite", "log", "manifest", "link"])
+async def test_one_that_was_asleep_changes_nothing_when_it_wakes(
+    tmp_path: Path, where: str
+) -> None:
+    """It falls asleep just before a step; another publishes; it wakes up and takes that step."""
+    many = {f"many/{n}": 100 for n in range(20)}
+    async with world(tmp_path, BIG | many | {"zero": 3 * MEBIBYTE}) as w:
+        other = w.pull(target=str(w.target.with_name("other")), include=["many/*"])
+        await other.start()
+        assert await other.end() == 0, other.lines
+        older, newer = w.pull(epoch=1, streams=2), w.pull(epoch=2)
+        await older.start(sys.executable, str(SLEEPER), where)
+        await asyncio.to_thread(_fell_asleep, older.pid)
         try:
             await newer.start()
             assert await newer.end() == 0, newer.lines
-            before = {f: f.read_bytes() for f in w.target.rglob("*") if f.is_file()}
+            before = _facts(w.target)
+            assert w.copied() == w.copied(w.data)
         finally:
             os.kill(older.pid, signal.SIGCONT)
-        assert await older.end() == 3
-        # What it was just writing when it fell asleep it may write once more: the same bytes.
-        assert {f: f.read_bytes() for f in w.target.rglob("*") if f.is_file()} == before
-        assert not w.staging.exists()
+        assert await older.end() == 3, older.lines
+        assert older.last("failed")["reason"] == "Fenced"
+        assert _facts(w.target) == before
+        assert w.stagings == []
+
+
+def _fell_asleep(pid: int) -> None:
+    end = time.monotonic() + 60
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < end, "it never fell asleep"
+        time.sleep(0.05)
+
+
+def _facts(root: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """All that a write would change, of every file and Huiju's own."""
+    facts = {}
+    for file in root.rglob("*"):
+        if file.is_file():
+            found = file.stat()
+            facts[str(file)] = (
+                found.st_ino,
+                found.st_mtime_ns,
+                found.st_size,
+                file.read_bytes(),
+            )
+    return facts
+
+
+async def test_a_repair_writes_into_no_file_that_readers_have_open(tmp_path: Path) -> None:
+    async with world(tmp_path, {"big.bin": 5 * MEBIBYTE, "good.bin": 2 * MEBIBYTE}) as w:
+        pull = w.pull()
+        await pull.start()
+        assert await pull.end() == 0
+        bad, good = w.target / "big.bin", w.target / "good.bin"
+        with bad.open("r+b") as file:
+            file.seek(3 * MEBIBYTE)
+            file.write(b"rotten")
+        kept = good.stat().st_ino
+        with bad.open("rb") as reader:
+            before = os.fstat(reader.fileno())
+            repair = w.pull(epoch=2, mode="Repair")
+            await repair.start()
+            assert await repair.end() == 0, repair.lines
+            after = os.fstat(reader.fileno())
+            assert (after.st_mtime_ns, after.st_nlink) == (before.st_mtime_ns, 0)
+            assert bad.stat().st_ino != after.st_ino
+        assert good.stat().st_ino == kept
+        assert w.copied() == w.copied(w.data)
+
+
+async def test_a_file_that_another_copy_has_too_is_not_written_into(tmp_path: Path) -> None:
+    """A puller that ended between a link and the log leaves a file that is another copy's, too."""
+    async with world(tmp_path, BIG, rate=8 * MEBIBYTE) as w:
+        pull = w.pull()
+        await pull.start()
+        await pull.until(lambda line: line.get("bytesDone", 0) > 0.4 * w.summary.bytes)
+        await pull.kill()
+        [staging] = w.stagings
+        other = tmp_path / "store" / "of-another-copy"
+        os.link(staging / "big.bin", other)
+        before = other.read_bytes()
+        w.relay.rate = 0
+        again = w.pull()
+        await again.start()
+        assert await again.end() == 0, again.lines
+        assert other.read_bytes() == before
+        assert w.copied() == w.copied(w.data)
+        assert again.last("done")["fetched"] < 0.75 * w.summary.bytes
 
 
 async def test_a_closed_window_pauses_and_terms_change_while_it_runs(tmp_path: Path) -> None:
@@ -379,9 +453,10 @@ async def test_after_another_boot_parts_are_read_before_they_are_believed(tmp_pa
         await pull.start()
         await pull.until(lambda line: line.get("bytesDone", 0) > 0.5 * w.summary.bytes)
         await pull.kill()
-        log = w.staging / ".huiju" / "parts"
+        [staging] = w.stagings
+        log = staging / ".huiju" / "parts"
         log.write_bytes(b"another-boot".ljust(64, b"\n") + log.read_bytes()[64:])
-        with (w.staging / "big.bin").open("r+b") as file:
+        with (staging / "big.bin").open("r+b") as file:
             file.write(b"lost in the page cache")
         w.relay.rate = 0
         again = w.pull()

@@ -69,6 +69,8 @@ def test_a_socket_holds_a_tenth_of_a_second_at_most() -> None:
 def opened(file: Path, total: int, boot: bytes = b"now") -> PartLog:
     log = PartLog(file, total)
     log.open(boot)
+    if log.trusted:
+        log.go_on(boot)
     return log
 
 
@@ -103,12 +105,23 @@ def test_after_another_boot_the_log_is_not_believed(tmp_path: Path) -> None:
         assert 3 in later, "it is a hint of what to read"
         later.close()
     later = opened(tmp_path / "parts", 10, b"later")
-    later.restart(b"later")
+    later.replace(b"later", [])
     later.add(4)
     later.close()
     fresh = opened(tmp_path / "parts", 10, b"later")
     assert fresh.trusted
     assert [n for n in range(10) if n in fresh] == [4]
+
+
+def test_a_log_that_is_replaced_is_another_file(tmp_path: Path) -> None:
+    asleep = opened(tmp_path / "parts", 10)
+    asleep.add(3)
+    mine = PartLog(tmp_path / "parts", 10)
+    mine.open(b"now")
+    mine.replace(b"now", [3])
+    asleep.add(5)
+    mine.add(6)
+    assert [n for n in range(10) if n in opened(tmp_path / "parts", 10)] == [3, 6]
 
 
 def test_numbers_that_cannot_be_are_passed_over(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ asked for before its digest, and its signature where one must be, were right.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +105,21 @@ async def _keep(order: Order, whole: Path, batch: Batch, fetcher: Fetcher) -> No
 
 
 async def _into(file: Path, url: str, fetcher: Fetcher, most: int) -> bool:
+    """Fetch a file whole, False where there is none; what it held before is in it no more."""
+    half = _half(file)
     with told():
-        opened = await asyncio.to_thread(file.open, "wb")
+        opened = await asyncio.to_thread(half.open, "xb")
         try:
-            return await fetcher.into_file(url, file.name, opened, most)
+            there = await fetcher.into_file(url, file.name, opened, most)
         finally:
             await asyncio.to_thread(opened.close)
+        await asyncio.to_thread(half.replace, file)
+    return there
+
+
+def _half(file: Path) -> Path:
+    """A name for a file that grows; one that fell asleep over it writes into no other's."""
+    return file.with_name(f"{file.name}.{secrets.token_hex(4)}.half")
 
 
 def _cut(order: Order, root: Path, whole: Path) -> Listing:
@@ -132,8 +142,8 @@ def _cut(order: Order, root: Path, whole: Path) -> Listing:
 
 
 def _part(order: Order, reader: Reader, root: Path) -> tuple[Summary, Path]:
-    half = root / RESERVED / "manifests" / "part.half"
-    with told(), half.open("wb") as opened:
+    half = _half(root / RESERVED / "manifests" / "part")
+    with told(), half.open("xb") as opened:
         summary = manifest.subset(reader, opened, order.include, order.exclude)
     file = root / manifest.name_of(summary.digest)
     with told():

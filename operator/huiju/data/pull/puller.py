@@ -24,13 +24,14 @@ from huiju.data.pull import reuse
 from huiju.data.pull.book import LinkBook
 from huiju.data.pull.fetch import LONGEST_WAIT, Again, Corrupt, Fetcher, Meter, Spoiled
 from huiju.data.pull.gate import Gate
+from huiju.data.pull.inherit import keep
 from huiju.data.pull.listing import Listing, obtain
 from huiju.data.pull.memory import Own, Places, Room
-from huiju.data.pull.order import Mode, Order, PullFailed
-from huiju.data.pull.partlog import PartLog, boot_name
+from huiju.data.pull.order import Fenced, Mode, Order, PullFailed
+from huiju.data.pull.partlog import PartLog
 from huiju.data.pull.report import Say
 from huiju.data.pull.session import opened
-from huiju.data.pull.target import FolderTarget
+from huiju.data.pull.target import FolderTarget, told
 
 SMALL: Final = 1 << 20
 """Bytes up to which a whole file does not count as a stream."""
@@ -77,14 +78,28 @@ class Puller:
     async def run(self) -> None:
         """Make the copy; raises PullFailed, Fenced, Stopped."""
         try:
-            await self._run()
+            await asyncio.to_thread(self._target.claim)
+            await self._claimed()
         finally:
             await self._book.close()
             self._threads.shutdown(wait=True, cancel_futures=True)
+            self._target.close()
+
+    async def _claimed(self) -> None:
+        target = self._target
+        try:
+            try:
+                await self._run()
+            except PullFailed:
+                # Whoever lost the target finds its folder gone: that is why, then.
+                await asyncio.to_thread(target.check)
+                raise
+        except Fenced:
+            await asyncio.to_thread(target.abandon)
+            raise
 
     async def _run(self) -> None:
         target, order = self._target, self._order
-        await asyncio.to_thread(target.claim)
         marker = await asyncio.to_thread(target.finished)
         if marker is not None and order.mode is Mode.REPAIR:
             await asyncio.to_thread(target.reopen)
@@ -111,27 +126,14 @@ class Puller:
     # --- what is there already --------------------------------------------------------------------
 
     async def _known(self, listing: Listing, log: PartLog) -> None:
-        """Find which parts are there, by the log or, where it is not to be believed, by reading."""
-        boot = boot_name()
-        await asyncio.to_thread(log.open, boot)
-        if self._order.mode is Mode.REPAIR or not log.trusted:
-            await asyncio.to_thread(self._read_again, listing, log, boot)
+        """Find which parts are there, and count them."""
+        repair = self._order.mode is Mode.REPAIR
+        with told():
+            await asyncio.to_thread(keep, self._target, listing.reader, log, repair=repair)
         for task in _tasks(listing.reader):
             if task.part in log:
                 self._bytes += task.piece.size
                 self._count(task, done=True)
-
-    def _read_again(self, listing: Listing, log: PartLog, boot: bytes) -> None:
-        repair = self._order.mode is Mode.REPAIR
-        kept = [
-            task.part
-            for task in _tasks(listing.reader)
-            if (repair or task.part in log)
-            and self._target.holds(task.entry, task.piece, self._target.staging)
-        ]
-        log.restart(boot)
-        for part in kept:
-            log.add(part)
 
     def _count(self, task: Task, *, done: bool) -> None:
         """Count files whose parts are all there."""
@@ -142,6 +144,7 @@ class Puller:
         else:
             self._left.pop(task.number, None)
             self._files += 1
+            self._target.whole(task.entry.path)
 
     async def _take_over(self, listing: Listing, log: PartLog) -> None:
         """Link what a finished copy of another version has; it is read, and not fetched."""
@@ -203,8 +206,9 @@ class Puller:
         self._count(task, done=True)
 
     def _write(self, task: Task, log: PartLog, content: memoryview) -> None:
-        self._target.write(task.entry.path, task.piece, content)
-        log.add(task.part)
+        self._target.write(task.entry, task.piece, content)
+        with told(task.entry.path):
+            log.add(task.part)
 
     async def _fetch(self, task: Task, fetcher: Fetcher, room: Room) -> None:
         corrupt = spoiled = attempt = 0

@@ -1,9 +1,9 @@
 """Where a copy is made: a folder of a shared file system, seen by readers whole or not at all.
 
-The copy grows in `.NAME.copying` beside its place and is moved there by one rename, after every
-digest was right and the marker written. Decides who may write: the highest epoch, and of equal ones
-the last that came. Invariants: nothing is written that was not verified, so that two writers on
-one target write the same bytes or none; whoever lost the target neither logs nor finishes.
+The copy grows in a folder of the attempt's own beside its place (`claim.py`) and is moved there by
+one rename, after every digest was right and the marker written. Decides which files are written
+into: those that this attempt made, or took over from one that is gone. Invariants: nothing is
+written that was not verified; no file of a finished copy is ever written to, by whomever.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from huiju.api.reasons import Reason
 from huiju.data.manifest import Entry, Piece
 from huiju.data.paths import RESERVED
-from huiju.data.pull.order import Fenced, PullFailed
+from huiju.data.pull.claim import Claim, write_whole
+from huiju.data.pull.order import PullFailed
 
 MARKER: Final = f"{RESERVED}/complete.json"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_RANGES: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL})
 _BLOCK: Final = 1 << 20
 _ROOM: Final = 16 << 20
 """Bytes that stay free for what file systems need beside data."""
@@ -53,47 +54,44 @@ class FolderTarget:
 
     def __init__(self, place: Path, epoch: int) -> None:
         self.place = place
-        self.staging = place.with_name(f".{place.name}.copying")
-        self._lock = place.with_name(f".{place.name}.lock")
-        self._mine = f"{epoch} {secrets.token_hex(8)}"
-        self._epoch = epoch
+        self._claim = Claim(place, epoch)
         self._folders: set[str] = set()
-
-    # --- who may write --------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+        self._begun: set[str] = set()
+        """Files of several parts that are this attempt's to write into."""
+        self._opening = threading.Lock()
 
     @property
-    def _fence(self) -> Path:
-        return self.place.with_name(f".{self.place.name}.epoch")
+    def staging(self) -> Path:
+        """Where the copy grows."""
+        return self._claim.staging
+
+    # --- who may write --------------------------------------------------------------------------
 
     def claim(self) -> None:
         """Take the target; raises Fenced where a later transfer has it, PullFailed."""
         with told():
-            self.place.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked():
-                holder = self._holder()
-                if holder and int(holder.partition(" ")[0]) > self._epoch:
-                    raise Fenced("a later transfer has the target")
-                _write(self._fence, self._mine.encode())
-
-    def _holder(self) -> str:
-        try:
-            return self._fence.read_text()
-        except FileNotFoundError:
-            return ""
+            self._claim.take()
 
     def check(self) -> None:
         """Raise Fenced where another puller took the target."""
-        if self._holder() != self._mine:
-            raise Fenced("another transfer has the target")
+        self._claim.check()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether another may still write into files that are in staging."""
+        return self._claim.doubtful
+
+    def settle(self) -> None:
+        """All that another may still write into was made anew."""
+        self._claim.settle()
+
+    def close(self) -> None:
+        """Write no more."""
+        self._claim.close()
+
+    def abandon(self) -> None:
+        """The claim was lost: take away what was written since."""
+        self._claim.abandon()
 
     # --- making the copy ------------------------------------------------------------------------
 
@@ -139,34 +137,38 @@ class FolderTarget:
     def prepare(self, digest: str) -> Path:
         """The staging folder for a version; what another version left there goes."""
         own = self.staging / RESERVED
-        with told():
-            mark = own / "version"
+        mark = own / "version"
+        with told(), self._claim.locked():
+            self.check()
             if self.staging.exists() and (not mark.exists() or mark.read_text() != digest):
                 shutil.rmtree(self.staging)
             (own / "manifests").mkdir(parents=True, exist_ok=True)
-            _write(mark, digest.encode())
+            self._claim.hold()
+            for half in own.rglob("*.half"):
+                half.unlink(missing_ok=True)
+            write_whole(mark, digest.encode())
         return own
 
     def reopen(self) -> None:
         """Take a finished copy back into staging, to repair it."""
-        with told(), self._locked():
+        with told(), self._claim.locked():
             self.check()
-            if self.place.exists():
-                if self.staging.exists():
-                    shutil.rmtree(self.staging)
-                self.place.rename(self.staging)
-                (self.staging / MARKER).unlink(missing_ok=True)
+            self._take_back()
 
     def remove(self) -> None:
         """Take the copy away; readers see it whole or not at all."""
-        with told(), self._locked():
+        with told(), self._claim.locked():
             self.check()
-            if self.place.exists():
-                if self.staging.exists():
-                    shutil.rmtree(self.staging)
-                self.place.rename(self.staging)
+            self._take_back()
             if self.staging.exists():
                 shutil.rmtree(self.staging)
+
+    def _take_back(self) -> None:
+        if self.place.exists():
+            if self.staging.exists():
+                shutil.rmtree(self.staging)
+            self.place.rename(self.staging)
+            (self.staging / MARKER).unlink(missing_ok=True)
 
     def room(self, needed: int) -> None:
         """Raise PullFailed where so many bytes do not fit."""
@@ -178,9 +180,10 @@ class FolderTarget:
                 Reason.DISK_FULL, f"{needed} bytes are to come, the store has {free} left"
             )
 
-    def write(self, path: str, piece: Piece, content: memoryview) -> None:
+    def write(self, entry: Entry, piece: Piece, content: memoryview) -> None:
         """Write verified bytes; raises Fenced, PullFailed."""
         self.check()
+        path = entry.path
         with told(path):
             file = self.staging / path
             folder = os.path.dirname(path)
@@ -189,8 +192,7 @@ class FolderTarget:
                 if len(self._folders) > 10_000:
                     self._folders.clear()
                 self._folders.add(folder)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(file, flags, 0o644)
+            fd = self._open(entry, file)
             try:
                 at = piece.start
                 while content:
@@ -199,6 +201,57 @@ class FolderTarget:
                     content = content[written:]
             finally:
                 os.close(fd)
+
+    def _open(self, entry: Entry, file: Path) -> int:
+        """The file to write a part into: a new one, unless it was begun by this attempt."""
+        if not entry.parts:
+            return _anew(file)
+        with self._opening:
+            if entry.path not in self._begun:
+                fd = _anew(file)
+                self._begun.add(entry.path)
+                return fd
+        return os.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def whole(self, path: str) -> None:
+        """All parts of the file are written."""
+        self._begun.discard(path)
+
+    # --- what an attempt before has left ----------------------------------------------------------
+
+    def go_on(self, path: str) -> bool:
+        """Write into a file that was begun; False where a finished copy has it, too."""
+        try:
+            facts = os.lstat(self.staging / path)
+        except OSError:
+            return False
+        if facts.st_nlink > 1:
+            return False
+        self._begun.add(path)
+        return True
+
+    def renew(self, entry: Entry, kept: Iterable[Piece]) -> bool:
+        """Put parts of a file into a new one in its place; False where nothing could be kept."""
+        file = self.staging / entry.path
+        fresh = self.staging / RESERVED / "renewed.half"
+        try:
+            with file.open("rb", buffering=0) as old:
+                fd = _anew(fresh)
+                try:
+                    for piece in kept:
+                        _copy(old.fileno(), fd, piece)
+                finally:
+                    os.close(fd)
+            fresh.replace(file)
+        except OSError as error:
+            with told(entry.path):
+                fresh.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                if error.errno not in _FULL and error.errno != errno.ENOENT:
+                    raise
+            return False  # it is fetched anew, into the room that this has made
+        self._begun.add(entry.path)
+        return True
 
     def holds(self, entry: Entry, piece: Piece, root: Path) -> bool:
         """Whether a part is there with its digest, and the file has its size."""
@@ -218,10 +271,11 @@ class FolderTarget:
 
     def finish(self, marker: dict[str, Any]) -> None:
         """Make the copy visible; raises Fenced, PullFailed."""
-        with told(), self._locked():
-            self.check()
+        with told():
             _sync(self.staging)
-            _write(self.staging / MARKER, json.dumps(marker, ensure_ascii=False).encode())
+        with told(), self._claim.locked():
+            self.check()
+            write_whole(self.staging / MARKER, json.dumps(marker, ensure_ascii=False).encode())
             if self.place.exists():
                 raise PullFailed(
                     Reason.TRANSFER_FAILED,
@@ -231,14 +285,30 @@ class FolderTarget:
             _sync_folder(self.place.parent)
 
 
-def _write(file: Path, content: bytes) -> None:
-    """Write a small file, whole or not at all, and on the disk."""
-    half = file.with_name(f"{file.name}.half")
-    with half.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    half.replace(file)
+def _anew(file: Path) -> int:
+    """A file that nobody else holds open or has linked."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(file, flags, 0o644)
+    except FileExistsError:
+        file.unlink()
+        return os.open(file, flags, 0o644)
+
+
+def _copy(source: int, target: int, piece: Piece) -> None:
+    """Copy a part within a file system, which may do it by reference."""
+    at, left = piece.start, piece.size
+    while left:
+        try:
+            done = os.copy_file_range(source, target, left, at, at)
+        except OSError as error:
+            if error.errno not in _NO_RANGES:
+                raise
+            done = os.pwrite(target, os.pread(source, min(left, _BLOCK), at), at)
+        if not done:
+            raise OSError(errno.ENOENT, "the file is shorter than its parts")
+        at += done
+        left -= done
 
 
 def _sync(folder: Path) -> None:
