@@ -104,7 +104,7 @@ async def test_an_air_gapped_site_names_its_own_registry(helm: Helm) -> None:
     chart = str(CHARTS / "huiju")
     digest = f"sha256:{'0' * 64}"
     for values, image in (
-        ("image.registry=mirror.site:5000/x/", "mirror.site:5000/x/huiju/huiju:0.1.0"),
+        ("image.registry=mirror.site:5000/x/", "mirror.site:5000/x/huiju/huiju:0.2.0"),
         ("image.tag=v7,image.repository=own", "own:v7"),
         (f"image.registry=r.site,image.digest={digest}", f"r.site/huiju/huiju@{digest}"),
     ):
