@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from helm.asked import FILES, expressions, series
 from helm.generate import ROOT
 from huiju.kube.life import Life
 from huiju.scheduling.standing import Standing
 from huiju.telemetry.metrics import HubMetrics
 
-FILES = ROOT / "helm" / "huiju" / "files"
-SERIES = re.compile(r"\b(huiju_[a-z_]+)(?:\{([^}]*)\})?")
 GROUPED = re.compile(r"\bby \(([^)]*)\)")
-MATCHER = re.compile(r"(\w+)(?:=~|!~|!=|=)\"")
 
 
 @dataclass(frozen=True)
@@ -81,33 +79,16 @@ def exported() -> dict[str, set[str]]:
     return found
 
 
-def expressions() -> Iterator[tuple[str, str]]:
-    for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"]:
-        for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
-    for path in sorted((FILES / "dashboards").glob("*.json")):
-        board = json.loads(path.read_text())
-        for variable in board["templating"]["list"]:
-            if variable["type"] == "query":
-                metric, label = re.fullmatch(
-                    r"label_values\((\w+), (\w+)\)", variable["query"]
-                ).groups()  # type: ignore[union-attr]
-                yield f"{path.name} ${variable['name']}", f'{metric}{{{label}=""}}'
-        for panel in board["panels"]:
-            for target in panel["targets"]:
-                yield f"{path.name} {panel['title']}", target["expr"]
-
-
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
 def test_every_expression_names_what_is_exported(where: str, expression: str) -> None:
     known = exported()
-    series = SERIES.findall(expression)
-    assert series, where
+    named = series(expression)
+    assert named, where
     labels: set[str] = set()
-    for name, matchers in series:
+    for name, asked in named:
         assert name in known, f"{where}: the hub exports no {name}"
         labels |= known[name]
-        wrong = set(MATCHER.findall(matchers)) - known[name]
+        wrong = asked - known[name]
         assert not wrong, f"{where}: {name} has no label {wrong}"
     for group in GROUPED.findall(expression):
         wrong = {label.strip() for label in group.split(",")} - labels
