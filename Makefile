@@ -142,11 +142,27 @@ $(E2E_PARTS)/.collected: e2e/image/requirements.txt $(STAMP)
 	$(PIP_DOWNLOAD) -d $(E2E_PARTS) -r e2e/image/requirements.txt
 	@touch $@
 
+# The version that upgrades start from: its tree and its image. Empty leaves the upgrade out.
+PREVIOUS ?= ad8d1e4
+PREVIOUS_TREE := dist/previous
+PREVIOUS_MADE := $(if $(PREVIOUS),$(PREVIOUS_TREE)/.made-$(PREVIOUS))
+
+$(PREVIOUS_MADE): | $(STAMP)
+	rm -rf $(PREVIOUS_TREE)
+	mkdir -p $(PREVIOUS_TREE)
+	git archive $(PREVIOUS) | tar -x -C $(PREVIOUS_TREE)
+	$(MAKE) -C $(PREVIOUS_TREE) STAMP= BIN=$(abspath $(BIN)) BASE="$(or $(BASE),$(E2E_BASE))" \
+	  IMAGE=huiju/huiju:$$(sed -n 's/^version = "\(.*\)"/\1/p' $(PREVIOUS_TREE)/pyproject.toml) wheels image
+	@touch $@
+
+.PHONY: image-previous
+image-previous: $(PREVIOUS_MADE) ## Build the image of the version before, which the upgrade test starts from
+
 .PHONY: e2e
-e2e: $(STAMP) $(E2E_PARTS)/.collected ## The charts and the image on real clusters of kind (E2E_KEEP=1 leaves them)
+e2e: $(STAMP) $(E2E_PARTS)/.collected $(PREVIOUS_MADE) ## The charts and the image on real clusters of kind (E2E_KEEP=1 leaves them)
 	@docker image inspect $(IMAGE) >/dev/null || { echo "the engine has no image $(IMAGE); run \`make wheels image\`"; exit 1; }
 	E2E_IMAGE=$(IMAGE) E2E_BASE="$(or $(BASE),$(E2E_BASE))" E2E_WHEELS=$(abspath $(E2E_PARTS)) \
-	  $(BIN)/python -m pytest -v $(E2E_ARGS)
+	  E2E_PREVIOUS=$(if $(PREVIOUS),$(abspath $(PREVIOUS_TREE))) $(BIN)/python -m pytest -v $(E2E_ARGS)
 
 .PHONY: bench-cycle
 bench-cycle: $(STAMP) ## The scheduling core at scale: cold and steady cycle, memory, a whole trace

@@ -172,6 +172,11 @@ class Cluster:
             if process.stdout is not None:
                 process.stdout.close()
 
+    def until_rolled_out(self, workload: str, namespace: str) -> None:
+        """Wait until all pods of a Deployment are new and ready."""
+        words = ("rollout", "status", workload, "-n", namespace, "--timeout=120s")
+        self.kubectl(*words, timeout=130)
+
     def until_gone(self, kind: str, name: str, namespace: str = "", seconds: float = 90.0) -> None:
         """Wait until there is no such object."""
 

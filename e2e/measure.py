@@ -95,8 +95,10 @@ def main(_words: Sequence[str] = ()) -> int:
         net = network.plan(settings.from_environment(), Path(folder))
         for cluster in net.clusters:
             cluster.make("")
-        size = run("docker", "image", "inspect", net.settings.image, "--format", "{{.Size}}")
-        print(f"image {net.settings.image}: {int(size) / 1e6:.0f} MB")
+        size = run(
+            "docker", "image", "inspect", net.settings.edition.image, "--format", "{{.Size}}"
+        )
+        print(f"image {net.settings.edition.image}: {int(size) / 1e6:.0f} MB")
         print("| process | ready after | idle CPU | resident | peak |\n|---|---|---|---|---|")
         found = [*rows(net.hub, "hub", "huiju-hub"), *rows(net.north, "agent", "huiju-agent")]
         for row in found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,20 @@ import yaml
 from e2e import devices
 from e2e.cluster import Cluster
 from e2e.commands import run, step, until
-from e2e.settings import CHARTS, ROOT, Settings
+from e2e.settings import ROOT, Edition, Settings
 
 Fields = dict[str, Any]
 SYSTEM: Final = "huiju-system"
 WORKER_IMAGE: Final = "huiju/e2e:1"
-_AGENT: Final = "deployment/huiju-agent"
-SOUTH_POLICY: Final = {"policy": {"imagePrefixes": ["huiju/"]}}
-"""What south's owner allows, besides the chart's defaults."""
+STORE_IMAGE: Final = "huiju/e2e-store:1"
+SOUTH: Final[Fields] = {"policy": {"imagePrefixes": ["huiju/"]}, "sentinel": {"enabled": True}}
+"""What south's owner allows and runs, besides the chart's defaults."""
+NORTH: Final[Fields] = {
+    "push": {"enabled": False},
+    "agent": {"enabled": True, "center": "north"},
+    "sentinel": {"enabled": True},
+}
+"""The same of north's."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,16 @@ class Network:
         """The two that run jobs, by name."""
         return {"south": self.south, "north": self.north}
 
-    def huiju(self, *words: str, stdin: str = "", timeout: float = 60.0) -> str:
+    def huiju(
+        self,
+        *words: str,
+        stdin: str = "",
+        timeout: float = 60.0,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
         """What `kubectl huiju` prints, asked of the hub by its administrator."""
         where = ("--kubeconfig", str(self.hub.kubeconfig))
-        return run("kubectl", "huiju", *words, *where, stdin=stdin, timeout=timeout)
+        return run("kubectl", "huiju", *words, *where, stdin=stdin, timeout=timeout, env=env)
 
     # --- making it ---------------------------------------------------------------------------
 
@@ -70,61 +82,82 @@ class Network:
         image = self.settings.plugin_image or WORKER_IMAGE
         devices.install(self.south, devices.ASCEND, image, own=own)
         devices.install(self.north, devices.NVIDIA, image, own=own)
-        step("the hub's chart")
-        self.install_hub()
-        step("south joins (push)")
-        self.join_south()
-        step("north joins (pull)")
-        self.join_north()
-        self.hub.kubectl("apply", "-f", str(ROOT / "docs" / "examples" / "queue-open.yaml"))
+        self.install()
         if self.settings.keep:
             self._restart()
         for name in self.centers:
             self.until_center(name, ready, "Ready")
 
+    def install(self, edition: Edition | None = None) -> None:
+        """Install everything and join both centers; what is there already is upgraded."""
+        step("the hub's chart")
+        self.install_hub(edition)
+        step("south joins (push)")
+        self.join_south(edition)
+        step("north joins (pull)")
+        self.join_north(edition)
+        self.hub.kubectl("apply", "-f", str(ROOT / "docs" / "examples" / "queue-open.yaml"))
+
     def _restart(self) -> None:
         """Run the image as it is now: one of the same name may have been there before."""
-        for cluster, part in ((self.hub, "deployment/huiju-hub"), (self.north, _AGENT)):
-            cluster.kubectl("rollout", "restart", part, "-n", SYSTEM)
-            cluster.kubectl("rollout", "status", part, "-n", SYSTEM, "--timeout=90s", timeout=100)
+        for cluster, parts in (
+            (self.hub, ("hub",)),
+            (self.south, ("sentinel",)),
+            (self.north, ("agent", "sentinel")),
+        ):
+            names = [f"deployment/huiju-{part}" for part in parts]
+            cluster.kubectl("rollout", "restart", *names, "-n", SYSTEM)
+            for name in names:
+                cluster.until_rolled_out(name, SYSTEM)
 
     def remove(self) -> None:
         """Remove the clusters."""
         _beside(lambda c: c.remove(), self.clusters)
 
     def _images(self, cluster: Cluster) -> tuple[str, ...]:
-        if cluster is self.hub:
-            return (self.settings.image, WORKER_IMAGE)
-        more = (self.settings.image,) if cluster is self.north else ()
-        return (WORKER_IMAGE, *more)
+        known = (self.settings.edition, self.settings.previous)
+        more = (STORE_IMAGE,) if cluster is self.south else ()
+        return (*(edition.image for edition in known if edition), WORKER_IMAGE, *more)
 
     def _build_workers(self) -> None:
-        """The image of the workers and of the device plugin, from what `make e2e` collected."""
+        """The images of workers, device plugin and bucket, from what `make e2e` collected."""
         context = self.folder / "image"
         shutil.copytree(ROOT / "e2e" / "image", context, dirs_exist_ok=True)
         for wheel in self.settings.wheels.glob("*.whl"):
             shutil.copy(wheel, context)
-        base = f"BASE={self.settings.base}"
-        run("docker", "build", "-q", "--build-arg", base, "-t", WORKER_IMAGE, str(context))
+        base = ("--build-arg", f"BASE={self.settings.base}")
+        for image, target in ((WORKER_IMAGE, "worker"), (STORE_IMAGE, "store")):
+            run("docker", "build", "-q", *base, "--target", target, "-t", image, str(context))
 
-    def install_hub(self, *more: str) -> None:
+    def install_hub(self, edition: Edition | None = None) -> None:
         """The hub's chart, in a namespace that holds pods to the restricted profile."""
         enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.hub.have_namespace(SYSTEM, enforce)
-        self.hub.helm(*self.release("huiju"), *_image(self.settings.image), *more)
+        self._release(self.hub, "huiju", {}, edition)
 
-    def release(self, chart: str) -> tuple[str, ...]:
-        """The words that install or upgrade a chart."""
-        words = ("upgrade", "--install", chart, str(CHARTS / chart), "-n", SYSTEM)
-        return (*words, "--wait", "--timeout", "180s")
+    def _release(
+        self,
+        cluster: Cluster,
+        chart: str,
+        values: Fields,
+        edition: Edition | None,
+        *,
+        wait: bool = True,
+    ) -> None:
+        """Install a chart, or upgrade it to these values."""
+        what = edition or self.settings.edition
+        repository, _, tag = what.image.rpartition(":")
+        file = self.folder / f"{cluster.short}-values.yaml"
+        file.write_text(yaml.safe_dump(values | {"image": {"repository": repository, "tag": tag}}))
+        words = ("upgrade", "--install", chart, str(what.charts / chart), "-n", SYSTEM)
+        cluster.helm(*words, "-f", str(file), "--timeout", "180s", *(("--wait",) if wait else ()))
 
     # --- push: the owner installs an account, and hands out its kubeconfig alone --------------
 
-    def join_south(self) -> None:
+    def join_south(self, edition: Edition | None = None) -> None:
         """As docs/install.md has it for an owner who hands out no administrator's kubeconfig."""
-        values = self.folder / "south-values.yaml"
-        values.write_text(yaml.safe_dump(SOUTH_POLICY))
-        self.south.helm(*self.release("huiju-center"), "--create-namespace", "-f", str(values))
+        self.south.have_namespace(SYSTEM)
+        self.install_south(edition=edition)
         secret = self.south.get("secret", "huiju-hub-token", SYSTEM)["data"]
         config = _kubeconfig(self.south.address, secret)
         body = {
@@ -146,20 +179,20 @@ class Network:
         }
         self.hub.apply(body, center)
 
+    def install_south(self, values: Fields | None = None, edition: Edition | None = None) -> None:
+        """The center's chart with its account; its sentinel has nobody to answer it at first."""
+        self._release(self.south, "huiju-center", merged(SOUTH, values or {}), edition, wait=False)
+
     # --- pull: an agent with a credential of its own -------------------------------------------
 
-    def join_north(self) -> None:
+    def join_north(self, edition: Edition | None = None) -> None:
         """As docs/pull-centers.md has it."""
         if any(c["metadata"]["name"] == "north" for c in self.hub.list("computecenters")):
-            self.install_north()
+            self.install_north(edition=edition)
             return
-        file = self.folder / "north-bootstrap.kubeconfig"
-        where = ("--server", self.hub.address, "--bootstrap-file", str(file))
-        self.huiju("join", "north", "--pull", "--region", "north", *where)
-        self.north.have_namespace(SYSTEM)
-        secret = ("create", "secret", "generic", "huiju-agent-bootstrap", "-n", SYSTEM)
-        self.north.kubectl(*secret, f"--from-file=kubeconfig={file}")
-        self.install_north()
+        self.huiju("join", "north", "--pull", "--region", "north", *self.hand_over("north"))
+        self.take_over("north")
+        self.install_north(edition=edition)
         until(
             "the agent of north asks to be let in",
             lambda: self.hub.list("leases", "huiju-center-north"),
@@ -167,12 +200,23 @@ class Network:
         uid = self.north.get("namespace", "kube-system")["metadata"]["uid"]
         self.huiju("approve", "north", "--cluster", uid)
 
-    def install_north(self, *more: str) -> None:
+    def install_north(self, values: Fields | None = None, edition: Edition | None = None) -> None:
         """The center's chart with an agent; it is ready only once it was let in."""
-        words = [word for word in self.release("huiju-center") if word != "--wait"]
-        for value in ("agent.enabled=true", "agent.center=north", "push.enabled=false"):
-            words += ["--set", value]
-        self.north.helm(*words, *_image(self.settings.image), *more)
+        self._release(self.north, "huiju-center", merged(NORTH, values or {}), edition, wait=False)
+
+    def hand_over(self, center: str) -> tuple[str, ...]:
+        """Flags of `join` by which a center's owner gets the file with the agent's first token."""
+        file = self.folder / f"{center}-bootstrap.kubeconfig"
+        return "--server", self.hub.address, "--bootstrap-file", str(file)
+
+    def take_over(self, center: str) -> None:
+        """What the owner does with that file."""
+        cluster = self.centers[center]
+        cluster.have_namespace(SYSTEM)
+        cluster.delete("secret", "huiju-agent-bootstrap", SYSTEM)
+        file = self.folder / f"{center}-bootstrap.kubeconfig"
+        secret = ("create", "secret", "generic", "huiju-agent-bootstrap", "-n", SYSTEM)
+        cluster.kubectl(*secret, f"--from-file=kubeconfig={file}")
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -188,10 +232,15 @@ class Network:
         return until(f"center {name}: {what}", lambda: self.center(name), good, seconds=seconds)
 
 
+def condition(status: Fields, name: str) -> str:
+    """`True`, `False` or `Unknown`; empty where nothing is said."""
+    said = {str(c["type"]): str(c["status"]) for c in status.get("conditions") or ()}
+    return said.get(name, "")
+
+
 def ready(status: Fields) -> bool:
     """Whether a center is Ready and its inventory known."""
-    said = {c["type"]: c["status"] for c in status.get("conditions") or ()}
-    return said.get("Ready") == "True" and bool(status.get("accelerators"))
+    return condition(status, "Ready") == "True" and bool(status.get("accelerators"))
 
 
 def units(status: Fields, devices_: devices.Devices) -> tuple[int, int, int]:
@@ -218,9 +267,15 @@ def _beside(deed: Callable[[Cluster], None], clusters: Iterable[Cluster]) -> Non
             done.result()
 
 
-def _image(image: str) -> tuple[str, ...]:
-    repository, _, tag = image.rpartition(":")
-    return ("--set", f"image.repository={repository}", "--set", f"image.tag={tag}")
+def merged(base: Fields, more: Fields) -> Fields:
+    """Values with those of another file over them, as Helm merges them."""
+    made = dict(base)
+    for key, value in more.items():
+        old = made.get(key)
+        made[key] = (
+            merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return made
 
 
 def _kubeconfig(server: str, secret: Fields) -> str:

@@ -42,6 +42,11 @@ class Team:
         body = job(name, *words, **changes)
         self.hub.kubectl("create", "-n", self.namespace, "-f", "-", stdin=json.dumps(body))
 
+    def exists(self, name: str) -> bool:
+        """Whether the hub's cluster has the job."""
+        words = ("get", "crossregionjob", name, "-n", self.namespace, "--ignore-not-found")
+        return bool(self.hub.kubectl(*words, "-o", "name"))
+
     def edit(self, name: str, **spec: Any) -> None:
         """Change fields of a job's spec."""
         self.hub.patch("crossregionjob", name, {"spec": spec}, self.namespace)
@@ -88,19 +93,25 @@ class Team:
 
     def reports(self, name: str) -> list[Fields]:
         """What the workers of a job reported, by rank, read where they ran."""
+        found = [line for line in self.lines(name) if line["event"] == "report"]
+        return sorted(found, key=lambda line: int(line["rank"]))
+
+    def lines(self, name: str) -> list[Fields]:
+        """All that worker.py said in the pods that there are of a job, each line with its node."""
         found = []
         for center, pod in self.pods(name):
             meta = pod["metadata"]
             cluster = self.network.centers[center]
             text = cluster.kubectl("logs", meta["name"], "-n", meta["namespace"], "-c", "main")
-            lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-            node = pod["spec"]["nodeName"]
-            found += [line | {"node": node} for line in lines if line["event"] == "report"]
-        return sorted(found, key=lambda line: int(line["rank"]))
+            node = {"node": pod["spec"]["nodeName"]}
+            found += [json.loads(line) | node for line in text.splitlines() if line[:1] == "{"]
+        return found
 
     def clear(self) -> None:
         """Remove the team's jobs, and wait until no center holds anything of theirs."""
-        self.hub.kubectl("delete", "crossregionjobs", "--all", "-n", self.namespace)
+        self.hub.kubectl(
+            "delete", "crossregionjobs,datasetgrants,datasetshares", "--all", "-n", self.namespace
+        )
         labels = f"huiju.dev/job-namespace={self.namespace}"
 
         def left() -> list[str]:
@@ -140,9 +151,9 @@ def on(*kinds: Devices, units: int = 1) -> list[Fields]:
     return [{"model": kind.model, "perWorker": units} for kind in kinds]
 
 
-def rather_south(units: int = 1) -> Fields:
-    """Alternatives of which the one in south is clearly the better, as long as it can be had."""
-    first, second = on(ASCEND, NVIDIA, units=units)
+def rather(best: Devices, other: Devices, units: int = 1) -> Fields:
+    """Alternatives of which the first is clearly the better, as long as it can be had."""
+    first, second = on(best, other, units=units)
     return {"accelerators": [first, second | {"relativeSpeed": "0.2"}], "expectedRuntime": "1h"}
 
 
@@ -184,5 +195,5 @@ __all__ = [
     "hub_id",
     "job",
     "on",
-    "rather_south",
+    "rather",
 ]

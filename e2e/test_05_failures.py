@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from e2e.commands import step, until
 from e2e.network import Network
-from e2e.team import ASCEND, Team, hub_id, rather_south
+from e2e.team import ASCEND, NVIDIA, Team, hub_id, rather
 
 
 def test_failures_are_told_apart(net: Network, squad: Team) -> None:
@@ -21,10 +21,10 @@ def test_failures_are_told_apart(net: Network, squad: Team) -> None:
     step("an image that is nowhere, and four cards where south's owner allows two")
     net.south.apply(quota)
     soon = {"schedulingDeadline": "15s"}
-    nowhere = rather_south()
+    nowhere = rather(ASCEND, NVIDIA)
     nowhere["accelerators"][0]["image"] = "huiju/nowhere:1"
     squad.submit("unpulled", **nowhere, **soon)
-    squad.submit("greedy", **rather_south(4), **soon)
+    squad.submit("greedy", **rather(ASCEND, NVIDIA, 4), **soon)
 
     broken = squad.until_phase("broken", "Failed", seconds=150)
     assert broken["reason"] == "ApplicationFailed", broken

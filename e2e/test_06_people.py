@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 import json
-import queue
-import threading
-from subprocess import Popen
 
 import pytest
 
 from e2e.commands import CommandFailed, step, until
+from e2e.lines import Lines
 from e2e.network import Network
 from e2e.team import ASCEND, NVIDIA, Team, on
-
-
-class Lines:
-    """What a program that goes on prints, line by line."""
-
-    def __init__(self, process: Popen[str]) -> None:
-        self.seen: list[str] = []
-        self._queue: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(process,), daemon=True).start()
-
-    def _read(self, process: Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self._queue.put(line.rstrip("\n"))
-        self._queue.put(None)
-
-    def until(self, words: str, seconds: float = 60.0) -> str:
-        """The next line with these words; fails where the program ends first."""
-        while True:
-            try:
-                line = self._queue.get(timeout=seconds)
-            except queue.Empty:
-                raise AssertionError(f"no line with {words!r} among {self.seen}") from None
-            assert line is not None, f"ended without {words!r}: {self.seen}"
-            self.seen.append(line)
-            if words in line:
-                return line
 
 
 def test_logs_are_followed_to_the_end(net: Network, squad: Team) -> None:

@@ -2,22 +2,25 @@
 
     worker.py report [--file PATH]... [--env NAME]...   what it sees, after meeting the others
     worker.py run SECONDS                               prints a line a second, then ends well
+    worker.py digest FOLDER                             the SHA-256 of each file below it
     worker.py fail CODE                                 ends with that code
 
-Decides nothing: what is right is the tests' to say. `report` meets the other workers through the
-rendezvous that it was given: the first one waits for all, tells each who came, and all end well, or
-none does.
+Decides nothing: what is right is the tests' to say. Every line has the time, as `at`. `report`
+meets the other workers through the rendezvous that it was given: the first one waits for all, tells
+each who came, and all end well, or none does.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,7 +32,7 @@ PREFIXES = ("HUIJU_", "NNODES", "NPROC_PER_NODE", "NODE_RANK", "PET_", "MASTER_"
 
 def say(**words: Any) -> None:
     """One line of JSON."""
-    print(json.dumps(words, sort_keys=True), flush=True)
+    print(json.dumps({"at": time.time(), **words}, sort_keys=True), flush=True)
 
 
 def visible() -> list[int]:
@@ -139,6 +142,17 @@ def run(seconds: float) -> int:
     return 0
 
 
+def digest(folder: Path) -> int:
+    """Say what is in a folder."""
+    found = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    say(event="digest", files=found)
+    return 0
+
+
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser()
@@ -147,6 +161,7 @@ def main() -> int:
     told.add_argument("--file", action="append", default=[])
     told.add_argument("--env", action="append", default=[])
     deeds.add_parser("run").add_argument("seconds", type=float)
+    deeds.add_parser("digest").add_argument("folder", type=Path)
     deeds.add_parser("fail").add_argument("code", type=int)
     given = parser.parse_args()
     match given.deed:
@@ -154,6 +169,8 @@ def main() -> int:
             return report(given.file, given.env)
         case "run":
             return run(given.seconds)
+        case "digest":
+            return digest(given.folder)
         case _:
             print("this worker fails, as it was told to", file=sys.stderr)
             return int(given.code)
