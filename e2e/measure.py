@@ -1,4 +1,4 @@
-"""What hub and agent cost while nothing happens: `python -m e2e.measure` on clusters that are left.
+"""What hub, agent and sentinel cost when nothing happens: `python -m e2e.measure` on kept clusters.
 
 Decides what is read and where: resident memory and processor time of each process from the kernel
 of its node, start from the pod's own conditions. Invariant: nothing is changed in the clusters.
@@ -100,7 +100,11 @@ def main(_words: Sequence[str] = ()) -> int:
         )
         print(f"image {net.settings.edition.image}: {int(size) / 1e6:.0f} MB")
         print("| process | ready after | idle CPU | resident | peak |\n|---|---|---|---|---|")
-        found = [*rows(net.hub, "hub", "huiju-hub"), *rows(net.north, "agent", "huiju-agent")]
+        found = [
+            *rows(net.hub, "hub", "huiju-hub"),
+            *rows(net.north, "agent", "huiju-agent"),
+            *rows(net.north, "sentinel", "huiju-sentinel"),
+        ]
         for row in found:
             role = "leads" if row.leads else "stands by"
             memory = f"{row.resident / 2**20:.0f} MiB | {row.peak / 2**20:.0f} MiB"

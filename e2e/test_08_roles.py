@@ -257,8 +257,8 @@ def test_an_agent_reads_its_own_mailbox_alone(net: Network) -> None:
 
 
 def test_pods_listen_and_call_as_their_network_policies_say(net: Network) -> None:
-    step("what hub and agent really listen on and call")
-    for cluster, part, container in ((net.hub, "hub", "hub"), (net.north, "agent", "agent")):
+    step("what hub, agent and sentinel really listen on and call")
+    for cluster, part in ((net.hub, "hub"), (net.north, "agent"), (net.south, "sentinel")):
         policy = cluster.get("networkpolicy", f"huiju-{part}", SYSTEM)["spec"]
         pods = cluster.list("pods", SYSTEM, f"app.kubernetes.io/component={part}")
         chosen = policy["podSelector"]["matchLabels"].items()
@@ -268,7 +268,7 @@ def test_pods_listen_and_call_as_their_network_policies_say(net: Network) -> Non
         let_out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
         listening: set[int] = set()
         for pod in pods:
-            words = ("exec", pod["metadata"]["name"], "-n", SYSTEM, "-c", container, "--")
+            words = ("exec", pod["metadata"]["name"], "-n", SYSTEM, "-c", part, "--")
             seen = json.loads(cluster.kubectl(*words, "/opt/huiju/bin/python", "-c", LISTENERS))
             assert not any(everywhere for _, everywhere in seen["listening"]), seen
             here = {port for port, _ in seen["listening"]}
