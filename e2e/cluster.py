@@ -7,16 +7,17 @@ kubeconfig, so nothing is ever read or written elsewhere.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from e2e.commands import CommandFailed, environment, program, run, until
+from e2e.commands import CommandFailed, run, started, until
 
 Fields = dict[str, Any]
 HEALTH: Final = "/var/lib/huiju-devices"
@@ -137,7 +138,8 @@ class Cluster:
         home = self.kubeconfig.parent / "helm"
         kinds = ("CACHE", "CONFIG", "DATA")
         env = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in kinds}
-        return run("helm", *words, *self._where(), timeout=timeout, env=env)
+        helm = os.environ.get("HUIJU_HELM") or "helm"
+        return run(helm, *words, *self._where(), timeout=timeout, env=env)
 
     def exec(self, pod: str, namespace: str, *words: str, timeout: float = 60.0) -> str:
         """What a program in a pod prints."""
@@ -148,29 +150,10 @@ class Cluster:
         found = self.get("node", node)["status"]["allocatable"].get(resource, "0")
         return int(found)
 
-    @contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """A kubectl that runs beside the test; it is ended with the context."""
-        process = subprocess.Popen(
-            # The kubeconfig comes last, since `huiju` must come first.
-            [program("kubectl"), *words, *self._where()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        # The kubeconfig comes last, since `huiju` must come first.
+        return started("kubectl", *words, *self._where())
 
     def until_rolled_out(self, workload: str, namespace: str) -> None:
         """Wait until all pods of a Deployment are new and ready."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from e2e.cluster import Cluster
-from e2e.commands import run, step, until
+from e2e.commands import run, started, step, until
 from e2e.lines import Lines
 from e2e.network import Network, condition, ready
 from e2e.team import ASCEND, NVIDIA, Team, rather
@@ -39,7 +39,7 @@ def holds_lease(status: Fields) -> bool:
     return ready(status) and condition(status, "Leased") == "True" and profile == "fast"
 
 
-def started(pod: Fields, container: str = "main") -> float:
+def began(pod: Fields, container: str = "main") -> float:
     """When a container that runs was started, to the second below."""
     (status,) = [c for c in pod["status"]["containerStatuses"] if c["name"] == container]
     return datetime.fromisoformat(status["state"]["running"]["startedAt"]).timestamp()
@@ -49,6 +49,12 @@ def first_pod(squad: Team, name: str, center: str) -> Fields:
     """The one pod of a job in a center."""
     (pod,) = [pod for where, pod in squad.pods(name) if where == center]
     return pod
+
+
+def log_folder(pod: Fields, container: str) -> str:
+    """Where its node keeps what a container says."""
+    meta = pod["metadata"]
+    return f"/var/log/pods/{meta['namespace']}_{meta['name']}_{meta['uid']}/{container}"
 
 
 def goes_on_in(squad: Team, name: str, center: str) -> Fields:
@@ -81,12 +87,14 @@ def test_a_frozen_center_loses_its_guarded_job(net: Network, squad: Team) -> Non
     step("a guarded job runs in north, which then freezes")
     squad.submit("train", "run", "900", **rather(NVIDIA, ASCEND, 4), **GUARDED)
     assert squad.until_phase("train", "Running")["placement"]["center"] == "north"
-    old = first_pod(squad, "train", "north")["metadata"]
+    old = first_pod(squad, "train", "north")
     with ExitStack() as stack:
 
         def follow(container: str) -> Lines:
-            words = ("logs", "-f", old["name"], "-n", old["namespace"], "-c", container)
-            return Lines(stack.enter_context(net.north.started(*words)))
+            # On the node, so that it freezes with it and reads on, also of a pod that goes.
+            words = ("docker", "exec", net.north.control_plane, "tail", "-n+1", "-f")
+            file = f"{log_folder(old, container)}/0.log"
+            return Lines(stack.enter_context(started(*words, file)))
 
         program, guard = follow("main"), follow("huiju-guard")
         program.until('"step": 0')
@@ -96,7 +104,7 @@ def test_a_frozen_center_loses_its_guarded_job(net: Network, squad: Team) -> Non
         assert status["placement"]["center"] == "north", status
         assert "the job runs elsewhere from" in status["message"], status
         goes_on_in(squad, "train", "south")
-        new = started(first_pod(squad, "train", "south"))
+        new = began(first_pod(squad, "train", "south"))
         step(f"it runs in south, {new - frozen:.0f} s later; north thaws")
         run("docker", "unpause", net.north.control_plane)
         guard.until("LeaseEnded", seconds=LONG)
@@ -121,9 +129,7 @@ def south_answers(net: Network) -> Iterator[None]:
 
 def said_on_node(cluster: Cluster, pod: Fields, container: str) -> list[str]:
     """What a container said, from its node's own files: no API server is asked."""
-    meta = pod["metadata"]
-    folder = f"/var/log/pods/{meta['namespace']}_{meta['name']}_{meta['uid']}/{container}"
-    text = cluster.on_node(pod["spec"]["nodeName"], f"cat {folder}/*.log")
+    text = cluster.on_node(pod["spec"]["nodeName"], f"cat {log_folder(pod, container)}/*.log")
     # Each line has its time, its stream and a mark before what was said.
     return [line.split(" ", 3)[3] for line in text.splitlines() if line.count(" ") >= 3]
 
@@ -153,9 +159,9 @@ def test_a_center_without_its_api_server_stops_guarded_pods_alone(
     stopped = float(json.loads(said[-1])["at"])
     assert any("LeaseEnded" in line for line in said_on_node(net.south, train, "huiju-guard"))
     goes_on_in(squad, "train", "north")
-    began = started(first_pod(squad, "train", "north"))
-    step(f"it runs in north, {began - stopped:.0f} s after it had stopped in south")
-    assert stopped < began + 1, "never two at once; starts are known to the second"
+    new = began(first_pod(squad, "train", "north"))
+    step(f"it runs in north, {new - stopped:.0f} s after it had stopped in south")
+    assert stopped < new + 1, "never two at once; starts are known to the second"
 
     step("the one without a guard runs on where it is")
     status = squad.status("plain")

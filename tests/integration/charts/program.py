@@ -37,7 +37,7 @@ class Helm:
 
     async def __call__(self, *words: str, kubeconfig: Path | None = None) -> str:
         process = await asyncio.create_subprocess_exec(
-            find_programs().path("helm"),
+            os.environ.get("HUIJU_HELM") or find_programs().path("helm"),
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
