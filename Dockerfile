@@ -17,6 +17,10 @@ ENV PYTHONPATH=/wheels/pip.whl PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_NO_CACH
 RUN ["/opt/huiju/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", \
      "--only-binary=:all:", "--no-compile", "-r", "/wheels/base.txt"]
 RUN ["/opt/huiju/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "huiju"]
+# A third of the image, and used for the legacy auth providers of people's own kubeconfigs alone.
+RUN ["/opt/huiju/bin/python", "-m", "pip", "uninstall", "--quiet", "--yes", "kubernetes", \
+     "aiohttp-retry", "durationpy", "oauthlib", "requests-oauthlib", "requests", "websocket-client", \
+     "urllib3", "charset-normalizer", "certifi", "python-dateutil"]
 # The root file system is read-only where it runs: byte code has to be there beforehand.
 RUN ["/opt/huiju/bin/python", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", \
      "unchecked-hash", "/opt/huiju/lib"]

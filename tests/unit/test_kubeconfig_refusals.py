@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from huiju.kube.errors import KubeconfigRefused
-from huiju.kube.kubeconfig import from_secret_bytes
+from huiju.kube.kubeconfig import from_kubeconfig, from_secret_bytes
 
 CLUSTER = {"server": "https://center.example:6443"}
 USER = {"token": "t0ken-of-the-account"}
@@ -60,3 +62,14 @@ def test_anything_else_is_refused_with_the_cure(
     assert refusal.value.reason == reason
     assert words in refusal.value.message
     assert USER["token"] not in refusal.value.message
+
+
+def test_an_auth_provider_is_refused_with_the_cure_where_the_image_cannot_ask_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    file = tmp_path / "kubeconfig"
+    file.write_bytes(kubeconfig(CLUSTER, {"auth-provider": {"name": "oidc"}}))
+    with pytest.raises(KubeconfigRefused, match="use exec or a token") as refusal:
+        from_kubeconfig(file)
+    assert refusal.value.reason == "AuthProviderUnavailable"

@@ -240,8 +240,14 @@ def _with_user(chosen: Chosen, base: Credentials) -> Credentials:
 
 def _provider_token(chosen: Chosen) -> str:
     """Ask the official client for the token of a legacy auth provider (oidc and the like)."""
-    from kubernetes import client, config  # slow to import, rarely needed
-
+    try:
+        from kubernetes import client, config  # slow to import, rarely needed
+    except ImportError as error:
+        raise KubeconfigRefused(
+            "AuthProviderUnavailable",
+            "user.auth-provider needs the Python package kubernetes, which Huiju's image leaves"
+            " out: use exec or a token, or run an installed `kubectl huiju`",
+        ) from error
     settings = client.Configuration()
     try:
         config.load_kube_config(  # type: ignore[no-untyped-call]
