@@ -353,7 +353,7 @@ class Sentinel(Values):
     """The sentinel: asks for the center's lease, under which jobs with failover run."""
 
     enabled: bool = Field(
-        False, description="Run it; without it jobs with failover run here without a guard."
+        False, description="Run it; without it jobs with automatic failover go elsewhere."
     )
     lease_port: Port = Field(8083, description="Port of the pod that guards ask by the Service.")
     health_port: Port = Field(8084, description="Port of health pages and metrics.")
