@@ -86,7 +86,7 @@ def wants(units: int = 1, workers: int = 1, model: str = "nvidia-h100", **more: 
 def job(uid: str, units: int = 1, workers: int = 1, **more: Any) -> Job:
     """A job in queue `q`; arguments of a shape may be mixed in."""
     fields = {"queue", "submitted", "priority", "expected_runtime", "max_runtime", "not_before"}
-    fields |= {"avoid", "preemptible", "checkpoint_period", "shape", "runtimes"}
+    fields |= {"avoid", "preemptible", "checkpoint_period", "shape", "runtimes", "alike"}
     own = {k: v for k, v in more.items() if k in fields}
     rest = {k: v for k, v in more.items() if k not in fields}
     own.setdefault("shape", wants(units, workers, **rest))

@@ -124,6 +124,7 @@ def test_what_the_user_expects_goes_before_what_was_learned() -> None:
     silent, says = job_of(job(), learned=told), job_of(job(expectedRuntime="2h"), learned=told)
     assert (silent.expected_runtime, silent.runtimes) == (600.0, (600.0,))
     assert (says.expected_runtime, says.runtimes) == (7200.0, (600.0,))
+    assert (silent.alike, says.alike) == (1, 0)
     running = msgspec.structs.replace(
         job(), status=msgspec.structs.replace(ended(job(), 10).status, phase="Running")
     )

@@ -123,11 +123,19 @@ def _waiting(answer: Fields, now: float) -> list[str]:
             shown[-1] += f" ({answer['basis']})"
     elif answer.get("basis"):
         shown.append(f"Start     not known ({answer['basis']})")
+    if answer.get("expectedRuntimeBasis"):
+        shown.append(_runtime(answer))
     expected = answer.get("expected")
     if expected:
         cost = _score(expected, several=_several(answer))
         shown.append(f"Expected  {text(expected.get('center'))}, {cost}")
     return shown
+
+
+def _runtime(answer: Fields) -> str:
+    seconds, basis = answer.get("expectedRuntime"), answer["expectedRuntimeBasis"]
+    told = "not known" if seconds is None else f"expected {span(seconds)}"
+    return f"Run time  {told} ({basis})"
 
 
 def _data(each: Fields, now: float) -> str:

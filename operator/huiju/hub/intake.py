@@ -93,6 +93,7 @@ def job_of(
     What its user expects goes before what was learned from jobs like it.
     """
     spec, status = job.spec, job.status
+    told = _optional(spec.expected_runtime)
     return Job(
         uid=job.metadata.uid,
         name=job.key,
@@ -100,8 +101,9 @@ def job_of(
         shape=one(replace(shape_of(job), data=data) if data else shape_of(job)),
         submitted=seconds(job.metadata.creation_timestamp),
         priority=spec.priority,
-        expected_runtime=_optional(spec.expected_runtime) or learned.expected,
+        expected_runtime=told or learned.expected,
         runtimes=learned.quantiles,
+        alike=0 if told else learned.ended,
         max_runtime=_optional(spec.max_runtime),
         not_before=seconds(status.retry_at),
         avoid=tuple(Avoid(a.center, a.reason, seconds(a.until)) for a in status.avoid),

@@ -159,7 +159,7 @@ class Population:
         known = self._waiting.get(uid)
         # What is expected of a job stays while it waits: its place rests on it.
         if known is not None and known.runtimes:
-            learned = RunTimes(known.expected_runtime, known.runtimes)
+            learned = RunTimes(known.expected_runtime, known.runtimes, known.alike)
         else:
             learned = self._learned(job)
         wanted = job_of(job, self._needs(job), learned)

@@ -180,6 +180,9 @@ def explanation_fields(explained: Explanation) -> Fields:
         answer["predictedStart"] = stamp(explained.predicted_start)
     if explained.predicted_center:
         answer["predictedCenter"] = explained.predicted_center
+    if explained.runtime is not None:
+        answer["expectedRuntime"] = round(explained.runtime, 1)
+    answer["expectedRuntimeBasis"] = explained.runtime_basis
     if explained.expected is not None:
         answer["expected"] = _scored(explained.expected)
     return answer

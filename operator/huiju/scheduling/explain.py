@@ -26,7 +26,7 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
     job = world.jobs.get(uid)
     if job is None:
         return None
-    told = _answer(world, scorer, job, now)
+    told = whatif(world, scorer, job, now)
     found = world.class_of(uid)
     if found is not None and found.untold is None and found.reason not in ("", told.reason):
         # The numbers of this moment: the class was told its reason perhaps long ago.
@@ -37,7 +37,18 @@ def explain(world: World, scorer: Scorer, uid: str, now: float) -> Explanation |
 
 def whatif(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:
     """Where and when a job would run, were it submitted now."""
-    return _answer(world, scorer, job, now)
+    runtime, basis = _runtime(world, job)
+    return replace(_answer(world, scorer, job, now), runtime=runtime, runtime_basis=basis)
+
+
+def _runtime(world: World, job: Job) -> tuple[float | None, str]:
+    """How long the job is expected to run, and who says so."""
+    if job.expected_runtime is None:
+        assumed = f"{world.policy.default_runtime:.0f} s are assumed"
+        return None, f"neither the job nor ended jobs like it tell one; {assumed}"
+    if job.alike:
+        return job.expected_runtime, f"the median of {job.alike} ended job(s) like it"
+    return job.expected_runtime, "as the job tells"
 
 
 def _answer(world: World, scorer: Scorer, job: Job, now: float) -> Explanation:

@@ -31,6 +31,8 @@ class RunTimes:
     """The median, None before any job alike has ended."""
     quantiles: tuple[float, ...] = ()
     """Ascending, each once."""
+    ended: int = 0
+    """How many ended jobs tell this."""
 
 
 NOTHING: Final = RunTimes()
@@ -59,7 +61,7 @@ class _Seen:
             count = len(self._sorted)
             found = [_rounded(self._sorted[min(count - 1, int(s * count))]) for s in _SHARES]
             median = _rounded(self._sorted[count // 2])
-            self._told = RunTimes(median, tuple(dict.fromkeys(found)))
+            self._told = RunTimes(median, tuple(dict.fromkeys(found)), count)
         return self._told
 
 

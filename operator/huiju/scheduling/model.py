@@ -275,6 +275,8 @@ class Job:
     """Seconds on the first alternative."""
     runtimes: tuple[float, ...] = ()
     """Quantiles of how long jobs like it ran, in seconds on the first alternative, ascending."""
+    alike: int = 0
+    """Ended jobs that told the expected run time; 0 where the user did, or nobody."""
     max_runtime: float | None = None
     not_before: float = 0.0
     """Backing off until then."""
@@ -428,3 +430,7 @@ class Explanation:
     """Where it is expected to start, empty if nowhere."""
     expected: Candidate | None = None
     """What a start that is not yet possible is expected to cost, the wait for it included."""
+    runtime: float | None = None
+    """Expected run time in seconds on the first alternative, None where nobody knows one."""
+    runtime_basis: str = ""
+    """What the expected run time rests on."""

@@ -94,7 +94,12 @@ class Federation:
             job = replace(job, shape=replace(job.shape, centers=(one.home,)))
         if self._learner:
             told = self._learner.told(_key(one))
-            job = replace(job, expected_runtime=told.expected, runtimes=told.quantiles)
+            job = replace(
+                job,
+                expected_runtime=told.expected,
+                runtimes=told.quantiles,
+                alike=told.ended,
+            )
         self._core.set_job(self._data.wait(job, one.data))
 
     def finish(self, one: SimJob) -> None:

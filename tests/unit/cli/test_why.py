@@ -48,6 +48,13 @@ def test_a_waiting_job() -> None:
     ]
 
 
+def test_what_run_time_is_expected_and_on_what_ground() -> None:
+    known = {"expectedRuntime": 5400.0, "expectedRuntimeBasis": "as the job tells"}
+    assert lines(WAITING | known, 0.0)[5] == "Run time  expected 1h30m (as the job tells)"
+    unknown = {"expectedRuntimeBasis": "nobody tells"}
+    assert lines(WAITING | unknown, 0.0)[5] == "Run time  not known (nobody tells)"
+
+
 def test_what_a_later_start_is_expected_to_cost() -> None:
     terms = [{"name": "until it can start", "seconds": 3600}, {"name": "run", "seconds": 600.5}]
     later = {"center": "guiyang", "alternative": 0, "score": 4200.5, "terms": terms}

@@ -225,6 +225,35 @@ def test_a_broken_node_draws_small_jobs() -> None:
 # --- why and whatif ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("known", "expected", "basis"),
+    [
+        ({"expected_runtime": 600.0}, 600.0, "as the job tells"),
+        (
+            {"expected_runtime": 90.0, "runtimes": (90.0,), "alike": 7},
+            90.0,
+            "the median of 7 ended job(s) like it",
+        ),
+        (
+            {"max_runtime": 60.0},
+            None,
+            "neither the job nor ended jobs like it tell one; 3600 s are assumed",
+        ),
+    ],
+)
+def test_the_expected_run_time_is_told_and_whose_word_it_is(
+    known: dict[str, Any], expected: float | None, basis: str
+) -> None:
+    made = core([center()])
+    asked = job("x", **known)
+    told = made.whatif(asked, 1.0)
+    assert (told.runtime, told.runtime_basis) == (expected, basis)
+    made.set_job(asked)
+    why = made.explain("x", 1.0)
+    assert why is not None
+    assert (why.runtime, why.runtime_basis) == (expected, basis)
+
+
 def test_position_counts_those_ahead_in_the_queue() -> None:
     jobs = [job(f"j{i}", 1 + i % 2, submitted=float(i)) for i in range(6)]
     made = core([center(count=0)], [*jobs, job("x", queue="other")], [Queue("q"), Queue("other")])
