@@ -142,6 +142,7 @@ class Serving:
             return Refused(
                 Reason.UNKNOWN_DATASET, f"{share.key} is not kept in {self._settings.center}."
             )
+        await self._sources.offered(share)
         linker = await self._sources.linker(share)
         listed = await self._sources.listed(share, spec.digest)
         transfer = Transfer(

@@ -233,6 +233,7 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
     await become_pull(world)
     owner = world.center_clients[OWNER]
     await system_namespace(owner)
+    await offer(owner, f"{owners}/*=s3:{KEY}/corpora/zh")
     for name in (mailbox_of(OWNER), owners):
         await joining.namespace(world.client, name)
     await say_policy(world.center_clients[CONSUMER], joining.SYSTEM, hostPaths="/store/huiju-data")
@@ -260,6 +261,11 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
             for center in tuple(made.agents):
                 await made.end_agent(center)
             await _clean(world, owners)
+
+
+async def offer(owner: Client, *words: str) -> None:
+    """Say as the owner of the data's center what shares may be served from."""
+    await say_policy(owner, joining.SYSTEM, dataSources=", ".join(words))
 
 
 async def _keep_key(owner: Client, store: ObjectStore) -> None:
