@@ -66,7 +66,8 @@ async def said_anywhere(
     found += [record.getMessage() + str(record.__dict__) for record in caplog.records]
     found += [one.log.read_text() for one in data.pullers.played.values()]
     found += [" ".join(one.arguments) for one in data.pullers.played.values()]
-    found += [each.metrics.exposition().decode() for each in (hub, *data.processes.values())]
+    found += [hub.metrics.exposition().decode()]
+    found += [agent.metrics.exposition().decode() for agent in data.processes.values()]
     return "\n".join(found)
 
 
