@@ -89,18 +89,11 @@ async def test_the_longest_unused_makes_room_and_none_that_is_used_or_pinned(
         # With v3 and v4 pinned nothing may go: the next copy waits, and says what for.
         await data.edit_share(pins=[CONSUMER])
         await copies(data, lambda c: all("pinned" in r["status"]["pinnedBy"] for r in c.values()))
-        await world.delete("v1")
         await as_published("v1")
-        await world.submit(
-            *("again",),
-            data=data.wanted(version="v1"),
-            placement={"centers": [CONSUMER]},
-            model=MODEL,
-        )
+        await data.say("dataset", "replicate", "corpus", "--center", CONSUMER, "--version", "v1")
         await copies(data, lambda c: "v1" in c and reason_of(c["v1"]) == "QuotaExceeded")
         assert verified(await copies(data, lambda _: True), "v2", "v3", "v4")
         await data.edit_share(pins=[])
-        await world.until_phase("again", "Succeeded")
         known = await copies(data, lambda c: verified(c, "v1", "v2", "v4"))
         assert not places["v3"].exists()
         assert note(data, known["v2"]) == "this is v2"

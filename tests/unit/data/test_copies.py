@@ -115,8 +115,12 @@ def test_room_is_made_by_the_longest_unused_and_down_to_the_floor() -> None:
     made = world(holder("n1", capacity=100), copies=[*old, new], sizes=[20] * 5 + [10])
     due = made.plan()
     assert [each.copy.id.version for each in due.evict] == ["v1"]
+    # No refusal, by which a job that waits for it would look for another center.
+    assert [each.reason for each in due.hold] == [Reason.TRANSFER_PENDING]
     made.carry_out(due)
-    assert not made.plan().evict, "what is on its way out is counted once"
+    due = made.plan()
+    assert not due.evict, "what is on its way out is counted once"
+    assert [each.reason for each in due.hold] == [Reason.TRANSFER_PENDING]
     made.advance({})
     assert [each.copy.id.version for each in made.plan().start] == ["v6"]
 
