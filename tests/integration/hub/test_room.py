@@ -77,7 +77,7 @@ async def test_the_longest_unused_makes_room_and_none_that_is_used_or_pinned(
         known = await copies(data, lambda c: verified(c, "v1", "v2", "v3"))
         places = {version: data.place(replica) for version, replica in known.items()}
 
-        # 897 MB of 1 GB are taken, and 900 is where eviction ends: v1 goes, which no job has had for longest; v2 is in use.
+        # 897 MB of 1 GB are taken, and 900 is where eviction ends: v1 goes, unused for longest.
         await as_published("v4")
         await job("v4")
         await world.until_phase("v4", "Succeeded")
