@@ -223,12 +223,12 @@ def _apply(
         return Shortfall(rule.name, 0, rule.copies, version.reason, version.message)
     owner = share.spec.source.center
     home = holders.get(owner)
-    own = int(home is not None and not home.away and _counts(rule, home.place))
+    own = int(home is not None and not home.away and counts(rule, home.place))
     refused: dict[str, Refused] = {}
     able: list[tuple[tuple[int, int, str], CopyId]] = []
     whole: dict[str, Copy] = {}
     for name, holder in sorted(holders.items()):
-        if name == owner or not _counts(rule, holder.place):
+        if name == owner or not counts(rule, holder.place):
             continue
         if holder.away:
             refused[name] = Refused(Reason.PEER_UNREACHABLE, "it does not answer any more")
@@ -255,7 +255,8 @@ def _apply(
     return _lacks(rule, have, own + len(chosen), refused)
 
 
-def _counts(rule: CopyRule, place: Place) -> bool:
+def counts(rule: CopyRule, place: Place) -> bool:
+    """Whether a copy in a center counts for a rule."""
     if place.name in rule.exclude_centers:
         return False
     if rule.centers and place.name not in rule.centers:

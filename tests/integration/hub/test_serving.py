@@ -14,8 +14,13 @@ import pytest
 from huiju.centers.mailbox import mailbox_of
 from huiju.data.links import unpack
 from huiju.data.sealing import Recipient
-from huiju.kube.resources import CENTER_SERVINGS, DATASET_SHARES
-from tests.integration.hub.harness import Fields, World
+from huiju.kube.resources import (
+    CENTER_SERVINGS,
+    CROSS_REGION_JOBS,
+    DATASET_REPLICAS,
+    DATASET_SHARES,
+)
+from tests.integration.hub.harness import Fields, World, job_body
 from tests.integration.hub.moving import KEY, OWNER, Moving, moving, offer
 from tests.integration.hub.pulling import CENTER as CONSUMER
 from tests.patience import PATIENCE
@@ -76,9 +81,9 @@ class Liar:
         assert answer["reason"] == reason, answer
         return str(answer["message"])
 
-    async def gets_links(self) -> None:
+    async def gets_links(self, **more: object) -> None:
         """Asserts that the truth gets links: otherwise no refusal would tell anything."""
-        answer, recipient = await self.ask()
+        answer, recipient = await self.ask(**more)
         sealed = base64.b64decode(answer["sealed"])
         assert unpack(sealed, recipient, UID, 1, self.seq).urls
 
@@ -110,6 +115,35 @@ async def test_a_hub_that_lies_about_a_grant_gets_nothing(liar: Liar) -> None:
     await liar.gets_links()
     await data.decide("Revoked")
     await liar.gets_nothing("GrantRevoked")
+
+
+async def test_in_the_owner_s_name_it_gets_what_the_owner_s_people_want_alone(liar: Liar) -> None:
+    data = liar.data
+    own: Fields = {"namespaces": [data.owners], "grants": []}
+    await liar.gets_nothing("NoGrant", **own)
+    job = {"namespace": data.owners, "name": "train"}
+    await liar.gets_nothing("NoGrant", **own, jobs=[job])
+    client = data.world.client
+    for name, dataset in (("other", "other"), ("train", "corpus")):
+        body = job_body(data.owners, name, data=[{"dataset": dataset, "mountPath": "/data"}])
+        await client.create(CROSS_REGION_JOBS, body, data.owners)
+    await liar.gets_nothing("NoGrant", **own, jobs=[{**job, "name": "other"}])
+    await liar.gets_links(**own, jobs=[job])
+    await client.raw("DELETE", CROSS_REGION_JOBS.path(data.owners))
+
+    await data.replicate()
+    (replica,) = (await client.list_all(DATASET_REPLICAS, data.owners)).items
+    named = {"namespace": data.owners, "name": replica["metadata"]["name"]}
+    await liar.gets_nothing("NoGrant", **own)
+    await liar.gets_links(**own, replica=named)
+    await liar.gets_nothing("NoGrant", **own, replica=named, center=OWNER)
+    await client.patch(DATASET_REPLICAS, named["name"], {"spec": {"wanted": False}}, data.owners)
+    await liar.gets_nothing("NoGrant", **own, replica=named)
+
+    await data.edit_share(copies=[{"name": "near", "copies": 1, "regions": ["elsewhere"]}])
+    await liar.gets_nothing("NoGrant", **own)
+    await data.edit_share(copies=[{"name": "near", "copies": 1, "centers": [CONSUMER]}])
+    await liar.gets_links(**own)
 
 
 async def test_a_share_is_served_from_what_the_owner_of_the_center_offers_it_alone(
