@@ -38,6 +38,11 @@ def verified(known: Copies, *versions: str) -> bool:
     return {v for v, replica in known.items() if phase_of(replica) == "Verified"} == {*versions}
 
 
+def pinned(replica: Fields) -> bool:
+    """Whether the copy is said to stay because its share pins it."""
+    return "pinned" in (replica["status"].get("pinnedBy") or [])
+
+
 def note(data: Moving, replica: Fields) -> str:
     """What tells a copy from the others."""
     return (data.place(replica) / "note.txt").read_text()
@@ -88,7 +93,7 @@ async def test_the_longest_unused_makes_room_and_none_that_is_used_or_pinned(
 
         # With v3 and v4 pinned nothing may go: the next copy waits, and says what for.
         await data.edit_share(pins=[CONSUMER])
-        await copies(data, lambda c: all("pinned" in r["status"]["pinnedBy"] for r in c.values()))
+        await copies(data, lambda c: all(map(pinned, c.values())))
         await as_published("v1")
         await data.say("dataset", "replicate", "corpus", "--center", CONSUMER, "--version", "v1")
         await copies(data, lambda c: "v1" in c and reason_of(c["v1"]) == "QuotaExceeded")
