@@ -150,6 +150,16 @@ async def test_an_image_that_cannot_be_pulled_is_told_while_it_is_tried(watcher:
     assert not pods.items
 
 
+async def test_workers_that_have_nodes_and_never_run_are_told_after_their_deadline(
+    watcher: Watcher,
+) -> None:
+    await watcher.start(pod_annotations(fate=Fate.STUCK, index=1), workers=2, readyDeadline="3s")
+    seen = await watcher.hopeless()
+    assert (seen.failure, seen.reason) == (Failure.PLACEMENT, Reason.PODS_NOT_READY)
+    assert "1 of 2 workers that have nodes ran within 3s; Worker 1 on node" in seen.message
+    assert "ContainerCreating" in seen.message
+
+
 async def test_workers_that_find_no_node_are_told_after_the_deadline(watcher: Watcher) -> None:
     await watcher.start(pod_annotations(), workers=4, schedulingDeadline="3s")
     seen = await watcher.hopeless()

@@ -16,7 +16,7 @@ from huiju.hub.settings import HubSettings
 from huiju.scheduling.model import Doubt, ShareLimit
 from tests.inventory_worlds import GPU, H100, inventory, node, pod, reservation
 from tests.unit.centers.test_policy import NOON, spec
-from tests.unit.test_hub_lifecycle import NOW, OK, SETTINGS, job, observed, placed
+from tests.unit.test_hub_lifecycle import NOW, OK, job, observed, placed
 
 MODEL = "nvidia-h100-sxm"
 PACE = Pace(first=60.0, most=300.0, memory=1000.0)
@@ -130,6 +130,13 @@ def test_the_hub_goes_by_what_a_silent_center_shows_once_its_time_is_over() -> N
     assert (again.status, again.action) == (late.status, Action.STOP)
 
 
-def test_a_job_whose_workers_all_have_nodes_may_take_its_time() -> None:
+def test_workers_with_nodes_have_the_time_of_the_ready_deadline_on_top() -> None:
+    settings = HubSettings(deadline_slack=60.0)
     seen = observed(State.PENDING, ready=1)
-    assert decide(job(placed()), OK, seen, NOW + 9999, SETTINGS).action is Action.NONE
+    last = NOW + 300 + 1800 + 60
+    early = decide(job(placed()), OK, seen, last - 1, settings)
+    assert (early.action, early.again) == (Action.NONE, last)
+    late = decide(job(placed()), OK, seen, last, settings)
+    assert (late.action, late.reason) == (Action.STOP, Reason.PODS_NOT_READY)
+    assert late.status.placement is not None, "it may run there: it leaves when it is seen stopped"
+    assert "ran within 30m, as far as center" in late.status.message

@@ -466,6 +466,9 @@ class CrossRegionJobSpec(ApiModel):
     """May be stopped for a queue that is owed its guarantee."""
     scheduling_deadline: Annotated[Duration, _positive("schedulingDeadline")] = "5m"
     """Time for all pods to be bound to nodes before another center is tried."""
+    ready_deadline: Annotated[Duration, _positive("readyDeadline")] = "30m"
+    """Time for all pods that are bound to nodes to run, image pulls and volumes included, before
+    another center is tried."""
     ttl_after_finished: Duration = "24h"
     """How long a finished job's workload and object stay; less than 1h counts as 1h."""
     move_from_epoch: Annotated[Int, Field(ge=0)] = 0

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     POD_REJECTED = "PodRejected"
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
+    PODS_NOT_READY = "PodsNotReady"
     DISPATCH_REFUSED = "DispatchRefused"
     FOREIGN_OBJECT = "ForeignObject"
     NO_PROGRESS = "NoProgress"
@@ -332,6 +333,11 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
         Reason.UNSCHEDULABLE: Description(
             "Not all pods found a node within `spec.schedulingDeadline`.",
             "Nothing needs to be done; another center is tried, the message says what lacked.",
+        ),
+        Reason.PODS_NOT_READY: Description(
+            "All pods had nodes, but not all of them ran within `spec.readyDeadline`.",
+            "Look at the events of the pods in the center, or raise the deadline if their image"
+            " takes longer; another center is tried.",
         ),
         Reason.DISPATCH_REFUSED: Description(
             "The API server of the center refused the workload.",

@@ -116,6 +116,7 @@ class ViewSpec(msgspec.Struct, rename="camel"):
     carry: ViewCarry = ViewCarry()
     placement: ViewPlacement = msgspec.field(default_factory=ViewPlacement)
     scheduling_deadline: str = "5m"
+    ready_deadline: str = "30m"
     failover: ViewFailover = ViewFailover()
     checkpoint: ViewCheckpoint | None = None
     output: ViewOutput | None = None

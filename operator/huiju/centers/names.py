@@ -26,6 +26,8 @@ ORIGIN: Final = f"{GROUP}/origin"
 """Annotation `<hub>/<namespace>/<name>/<uid>/<epoch>`: whose an object is."""
 SCHEDULING_DEADLINE: Final = f"{GROUP}/scheduling-deadline"
 """Annotation of a workload: the time, as a duration, for all its pods to be bound."""
+READY_DEADLINE: Final = f"{GROUP}/ready-deadline"
+"""Annotation of a workload: the time, as a duration, for all its bound pods to run."""
 HARDWARE_CODES: Final = f"{GROUP}/hardware-exit-codes"
 """Annotation of a workload: exit codes, with commas, by which its program says that the machine is
 at fault."""

@@ -273,3 +273,23 @@ class Job(msgspec.Struct, rename="camel", gc=False):
     metadata: Meta
     spec: JobSpec = msgspec.field(default_factory=JobSpec)
     status: JobStatus = msgspec.field(default_factory=JobStatus)
+
+
+class WorkloadSpec(msgspec.Struct, rename="camel", gc=False):
+    """How many pods, by when, and whether it is stopped."""
+
+    completions: int = 1
+    suspend: bool = False
+    active_deadline_seconds: int | None = None
+
+
+class Workload(msgspec.Struct, rename="camel", gc=False):
+    """A batch Job without its pod template: tombstones stay for hours, so they are kept small."""
+
+    metadata: Meta
+    spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
+    status: JobStatus = msgspec.field(default_factory=JobStatus)
+
+    def note(self, annotation: str) -> str:
+        """The value of an annotation, empty if there is none."""
+        return (self.metadata.annotations or {}).get(annotation, "")

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-import msgspec
-
-from huiju.api.durations import format_duration, parse_duration
+from huiju.api.durations import format_duration
 from huiju.api.reasons import Reason
 from huiju.centers.causes import (
     Cause,
@@ -23,7 +21,6 @@ from huiju.centers.causes import (
     condition_of,
     end_of,
     guard_word,
-    hindrance_of,
     started_at,
     when,
 )
@@ -33,39 +30,18 @@ from huiju.centers.names import (
     GUARDED,
     HARDWARE_CODES,
     PLACEMENT,
-    SCHEDULING_DEADLINE,
     STOP_MESSAGE,
     STOP_REASON,
 )
-from huiju.centers.objects import Condition, JobStatus, Meta, Pod
+from huiju.centers.objects import Condition, Pod, Workload
+from huiju.centers.starting import cannot_start
 from huiju.guard.terms import CODES, GUARD
 
-__all__ = ["Failure", "Observation", "State", "Workload", "first_cause", "observe", "unsettled"]
+__all__ = ["Failure", "Observation", "State", "first_cause", "observe", "unsettled"]
 
 OVERDUE: Final = 60.0
 """Seconds past its allowed end after which a pod that a dead node cannot confirm counts as gone."""
-_DEFAULT_DEADLINE: Final = "5m"
 _WORDS: Final = frozenset(reason.value for reason in Reason)
-
-
-class WorkloadSpec(msgspec.Struct, rename="camel", gc=False):
-    """How many pods, by when, and whether it is stopped."""
-
-    completions: int = 1
-    suspend: bool = False
-    active_deadline_seconds: int | None = None
-
-
-class Workload(msgspec.Struct, rename="camel", gc=False):
-    """A batch Job without its pod template: tombstones stay for hours, so they are kept small."""
-
-    metadata: Meta
-    spec: WorkloadSpec = msgspec.field(default_factory=WorkloadSpec)
-    status: JobStatus = msgspec.field(default_factory=JobStatus)
-
-    def note(self, annotation: str) -> str:
-        """The value of an annotation, empty if there is none."""
-        return (self.metadata.annotations or {}).get(annotation, "")
 
 
 class State(Enum):
@@ -340,7 +316,7 @@ def _going(
         return _hopeless(seen, lost)
     if seen.ready >= workload.spec.completions:
         return replace(seen, state=State.RUNNING, since=seen.started_at or seen.since)
-    cause = _cannot_start(seen, workload, pods, now, trouble)
+    cause = cannot_start(workload, pods, seen.since, now, trouble)
     return seen if cause is None else _hopeless(seen, cause)
 
 
@@ -354,55 +330,3 @@ def _confirmed_by_nobody(pods: Sequence[Pod], now: float) -> Cause | None:
         pod for pod in pods if pod.status.phase in ("Pending", "Running") and not _may_run(pod, now)
     ]
     return first_cause(overdue)
-
-
-def _cannot_start(
-    seen: Observation, workload: Workload, pods: Sequence[Pod], now: float, trouble: str
-) -> Cause | None:
-    allowed = _deadline(workload)
-    late = now >= seen.since + allowed
-    for pod in pods:
-        hindrance = hindrance_of(pod, late=late)
-        if hindrance is not None:
-            return hindrance
-    if len(pods) < workload.spec.completions and trouble:
-        refused = _refused(trouble)
-        if refused is not None or late:
-            message = f"The center makes no pods: {trouble}"
-            return Cause(Failure.PLACEMENT, refused or Reason.POD_REJECTED, message)
-    if late and seen.bound < workload.spec.completions:
-        return _unschedulable(workload, pods, seen.bound, allowed)
-    return None
-
-
-def _deadline(workload: Workload) -> float:
-    """Seconds that the workers have to find nodes; the center may have spoilt what was noted."""
-    try:
-        return parse_duration(workload.note(SCHEDULING_DEADLINE) or _DEFAULT_DEADLINE)
-    except (ValueError, OverflowError):
-        return parse_duration(_DEFAULT_DEADLINE)
-
-
-def _refused(trouble: str) -> Reason | None:
-    """What an admission's refusal of pods means; None where it may pass by itself."""
-    if "exceeded quota" in trouble:
-        return Reason.QUOTA_EXCEEDED
-    # A new namespace gets its service account a moment later.
-    if "service account" in trouble:
-        return None
-    if "forbidden" in trouble or "denied" in trouble:
-        return Reason.POD_REJECTED
-    return None
-
-
-def _unschedulable(workload: Workload, pods: Sequence[Pod], bound: int, allowed: float) -> Cause:
-    words = ""
-    for pod in pods:
-        for condition in pod.status.conditions:
-            if condition.type == "PodScheduled" and condition.status == "False":
-                words = f": {condition.message}"
-    message = (
-        f"{bound} of {workload.spec.completions} workers found a node within"
-        f" {format_duration(allowed)}{words or '.'}"
-    )
-    return Cause(Failure.PLACEMENT, Reason.UNSCHEDULABLE, message)

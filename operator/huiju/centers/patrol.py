@@ -16,8 +16,7 @@ from typing import Any, Final, NoReturn, cast
 import msgspec
 
 from huiju.centers.causes import when
-from huiju.centers.objects import Meta
-from huiju.centers.observe import Workload
+from huiju.centers.objects import Meta, Workload
 from huiju.centers.tracker import Entry, Tracker
 from huiju.kube.client import Client
 from huiju.kube.errors import Forbidden, KubeError, NotFound

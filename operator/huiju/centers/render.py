@@ -21,6 +21,7 @@ from huiju.centers.names import (
     GUARDED,
     HARDWARE_CODES,
     ORIGIN,
+    READY_DEADLINE,
     SCHEDULING_DEADLINE,
     UNGUARDED,
     Origin,
@@ -115,7 +116,10 @@ def _workload(
     workload: str,
     needed: list[KubeDict],
 ) -> KubeDict:
-    notes = {SCHEDULING_DEADLINE: job.spec.scheduling_deadline}
+    notes = {
+        SCHEDULING_DEADLINE: job.spec.scheduling_deadline,
+        READY_DEADLINE: job.spec.ready_deadline,
+    }
     if job.spec.retry.hardware_exit_codes:
         notes[HARDWARE_CODES] = ",".join(map(str, job.spec.retry.hardware_exit_codes))
     if needed:

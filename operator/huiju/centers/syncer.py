@@ -32,8 +32,8 @@ from huiju.centers.names import (
     Origin,
     own_namespace,
 )
-from huiju.centers.objects import Meta, Pod
-from huiju.centers.observe import Observation, Workload
+from huiju.centers.objects import Meta, Pod, Workload
+from huiju.centers.observe import Observation
 from huiju.centers.patrol import Patrol
 from huiju.centers.refusals import (
     DispatchRefused,

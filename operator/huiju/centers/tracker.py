@@ -22,8 +22,8 @@ from huiju.centers.names import (
     ORIGIN,
     parse_epoch,
 )
-from huiju.centers.objects import Pod
-from huiju.centers.observe import Observation, State, Workload, first_cause, observe, unsettled
+from huiju.centers.objects import Pod, Workload
+from huiju.centers.observe import Observation, State, first_cause, observe, unsettled
 from huiju.kube.informer import older
 
 log = logging.getLogger(__name__)

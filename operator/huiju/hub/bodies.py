@@ -50,6 +50,7 @@ def view_of(job: JobObject) -> JobView | None:
             carry_of(job),
             ViewPlacement(dict(spec.placement.node_selector)),
             spec.scheduling_deadline,
+            spec.ready_deadline,
             ViewFailover(spec.failover.policy),
             _checkpoint(job),
             ViewOutput(spec.output.directory) if spec.output else None,

@@ -110,6 +110,7 @@ _KIND_OF_STOP: dict[Reason, Failure] = {
     Reason.POD_REJECTED: Failure.PLACEMENT,
     Reason.QUOTA_EXCEEDED: Failure.PLACEMENT,
     Reason.UNSCHEDULABLE: Failure.PLACEMENT,
+    Reason.PODS_NOT_READY: Failure.PLACEMENT,
     Reason.DISPATCH_REFUSED: Failure.PLACEMENT,
     Reason.GUARD_UNAVAILABLE: Failure.PLACEMENT,
     Reason.FOREIGN_OBJECT: Failure.PLACEMENT,
@@ -263,21 +264,38 @@ def _alive(
         return Plan(status, Action.STOP, reason, observed.message)
     if observed.state is State.RUNNING:
         return Plan(transitions.running(status, observed, now))
-    due = _deadline(job, placement)
+    due = seconds(placement.placed_at) + parse_duration(job.spec.scheduling_deadline)
+    if status.started_at:
+        again = due if due > now else None
+        return Plan(transitions.reachable_again(status, now), again=again)
+    # The center should say so itself; one that says nothing is gone by all the same.
+    bound = observed.bound >= job.spec.workers
     last = due + settings.deadline_slack
-    unbound = not status.started_at and observed.bound < job.spec.workers
-    if unbound and now >= last and not observed.stopping:
-        # The center should have said so itself; one that says nothing is gone by all the same.
-        message = (
-            f"{observed.bound} of {job.spec.workers} workers found a node within"
-            f" {job.spec.scheduling_deadline}, as far as center {placement.center} shows; it was"
-            " told to stop them, and the job leaves it once it has said that they are stopped."
-        )
-        told = transitions.unscheduled(status, message, now)
-        return Plan(told, Action.STOP, Reason.UNSCHEDULABLE, message)
+    if bound:
+        last += parse_duration(job.spec.ready_deadline)
+    if now >= last and not observed.stopping:
+        reason, message = _overdue(job, placement, observed)
+        told = transitions.not_started(status, reason, message, now)
+        return Plan(told, Action.STOP, reason, message)
     # Once it is over, what the center shows decides; looking again at once would find the same.
-    again = due if due > now else last if unbound and last > now else None
+    again = due if due > now else last if last > now else None
     return Plan(transitions.reachable_again(status, now), again=again)
+
+
+def _overdue(
+    job: JobObject, placement: PlacementStatus, observed: Observation
+) -> tuple[Reason, str]:
+    workers = job.spec.workers
+    reason = Reason.UNSCHEDULABLE
+    words = f"{observed.bound} of {workers} workers found a node within"
+    allowed = job.spec.scheduling_deadline
+    if observed.bound >= workers:
+        reason, allowed = Reason.PODS_NOT_READY, job.spec.ready_deadline
+        words = f"{observed.ready} of {workers} workers that have nodes ran within"
+    return reason, (
+        f"{words} {allowed}, as far as center {placement.center} shows; it was"
+        " told to stop them, and the job leaves it once it has said that they are stopped."
+    )
 
 
 def _lost(
@@ -440,7 +458,3 @@ def _requeue(
         return Plan(transitions.moved(status, message, now, settings))
     failure = kind_of(reason)
     return Plan(transitions.attempt_failed(status, failure, reason, message, now, settings))
-
-
-def _deadline(job: JobObject, placement: PlacementStatus) -> float:
-    return seconds(placement.placed_at) + parse_duration(job.spec.scheduling_deadline)

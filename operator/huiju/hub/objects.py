@@ -128,6 +128,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
     progress: ProgressSpec | None = None
     preemptible: bool = True
     scheduling_deadline: str = "5m"
+    ready_deadline: str = "30m"
     ttl_after_finished: str = "24h"
     move_from_epoch: int = 0
     failover_from_epoch: int = 0
@@ -148,6 +149,7 @@ class JobSpec(msgspec.Struct, rename="camel"):
         self.max_runtime = one(self.max_runtime)
         self.expected_runtime = one(self.expected_runtime)
         self.scheduling_deadline = one(self.scheduling_deadline)
+        self.ready_deadline = one(self.ready_deadline)
         self.ttl_after_finished = one(self.ttl_after_finished)
         if self.placement == NO_PLACEMENT:
             self.placement = NO_PLACEMENT

@@ -418,14 +418,14 @@ def reachable_again(status: JobStatus, now: float) -> JobStatus:
     )
 
 
-def unscheduled(status: JobStatus, message: str, now: float) -> JobStatus:
-    """The center shows no nodes for the attempt, which it was told to stop."""
-    if status.reason == Reason.UNSCHEDULABLE:
+def not_started(status: JobStatus, reason: Reason, message: str, now: float) -> JobStatus:
+    """The center shows no nodes for the attempt, or no pods that run, and was told to stop it."""
+    if status.reason == reason:
         return status
     return replace(
         reachable_again(status, now),
         phase="Dispatching",
-        reason=Reason.UNSCHEDULABLE,
+        reason=reason,
         message=message,
     )
 

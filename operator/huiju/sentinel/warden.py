@@ -16,7 +16,7 @@ from typing import Final
 from huiju.api.reasons import Reason
 from huiju.centers.causes import condition_of
 from huiju.centers.names import FAILOVER, STOP_MESSAGE, STOP_REASON, UNGUARDED
-from huiju.centers.observe import Workload
+from huiju.centers.objects import Workload
 from huiju.kube.client import Client, preconditions
 from huiju.kube.errors import Conflict, KubeError, NotFound
 from huiju.kube.informer import Informer

@@ -10,8 +10,8 @@ from huiju.api.reasons import Reason
 from huiju.centers.ailments import RECENT, Ailments, NodeHealth
 from huiju.centers.faults import Ailing, codes_of, well
 from huiju.centers.mailbox import observation_of, report_of
-from huiju.centers.objects import Pod
-from huiju.centers.observe import Failure, Observation, State, Workload, observe
+from huiju.centers.objects import Pod, Workload
+from huiju.centers.observe import Failure, Observation, State, observe
 from huiju.centers.render import render
 from huiju.centers.tracker import Tracker
 from tests.inventory_worlds import ASCEND, B3, inventory, node

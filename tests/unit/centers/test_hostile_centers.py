@@ -17,7 +17,8 @@ from huiju.centers.names import (
     SCHEDULING_DEADLINE,
     parse_epoch,
 )
-from huiju.centers.observe import Observation, State, Workload, observe
+from huiju.centers.objects import Workload
+from huiju.centers.observe import Observation, State, observe
 from huiju.centers.patrol import Patrol
 from huiju.centers.podusage import SensedPod, read_pod
 from huiju.centers.syncer import Syncer

@@ -9,8 +9,8 @@ import pytest
 
 from huiju.api.reasons import Reason
 from huiju.centers.causes import Cause
-from huiju.centers.objects import Pod
-from huiju.centers.observe import OVERDUE, Failure, Observation, State, Workload, observe
+from huiju.centers.objects import Pod, Workload
+from huiju.centers.observe import OVERDUE, Failure, Observation, State, observe
 from tests.unit.centers.workloads import (
     T0,
     UID,
@@ -241,9 +241,30 @@ def test_what_may_pass_by_itself_gets_the_time_of_the_deadline(state: dict[str, 
     assert see(workload(), stuck, now=300).failure is Failure.PLACEMENT
 
 
-def test_a_container_that_is_being_created_is_waited_for() -> None:
-    slow = pod("Pending", containers=[waiting("ContainerCreating")])
+def bound_at(seconds: float) -> list[Mapping[str, Any]]:
+    return [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(seconds)}]
+
+
+def test_a_container_that_is_being_created_gets_the_time_of_the_ready_deadline() -> None:
+    gang = workload(workers=2, annotations={"huiju.dev/ready-deadline": "30m"})
+    scheduled = bound_at(100)
+    first = pod(index=0, conditions=scheduled)
+    slow = pod("Pending", index=1, containers=[waiting("ContainerCreating")], conditions=scheduled)
+    assert see(gang, first, slow, now=1899).failure is None
+    seen = see(gang, first, slow, now=1900)
+    assert (seen.failure, seen.reason) == (Failure.PLACEMENT, Reason.PODS_NOT_READY)
+    assert seen.message == (
+        "1 of 2 workers that have nodes ran within 30m; Worker 1 on node n1 does not:"
+        " ContainerCreating"
+    )
+
+
+def test_a_workload_that_says_nothing_of_being_ready_waits_for_its_containers() -> None:
+    scheduled = bound_at(0)
+    slow = pod("Pending", containers=[waiting("ContainerCreating")], conditions=scheduled)
     assert see(workload(), slow, now=7200).failure is None
+    spoilt = workload(annotations={"huiju.dev/ready-deadline": "soon"})
+    assert see(spoilt, slow, now=7200).failure is None
 
 
 def test_a_gang_that_finds_no_nodes_in_time_is_given_up_with_the_schedulers_words() -> None:

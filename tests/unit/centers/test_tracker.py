@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from huiju.api.reasons import Reason
-from huiju.centers.objects import Pod
-from huiju.centers.observe import Failure, Observation, State, Workload
+from huiju.centers.objects import Pod, Workload
+from huiju.centers.observe import Failure, Observation, State
 from huiju.centers.tracker import Tracker, identity_of
 from tests.unit.centers.workloads import HUB, T0, UID, condition, exited, pod, workload
 

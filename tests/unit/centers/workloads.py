@@ -10,8 +10,7 @@ import msgspec
 from huiju.api.center import Sharing
 from huiju.centers.carried import NOTHING
 from huiju.centers.jobview import JobView
-from huiju.centers.objects import Pod
-from huiju.centers.observe import Workload
+from huiju.centers.objects import Pod, Workload
 from huiju.centers.render import Target
 
 UID = "3f2a9c01-7d4e-4b6a-9c55-0123456789ab"
