@@ -186,6 +186,7 @@ async def relists(bench: Bench, jobs: int, rounds: int = 5) -> list[float]:
     async with asyncio.TaskGroup() as group:
         for number in range(jobs):
             group.create_task(waiting(number))
+    await _settled(bench, jobs)
     found = []
     for _ in range(rounds):
         began = boottime()
@@ -197,6 +198,18 @@ async def relists(bench: Bench, jobs: int, rounds: int = 5) -> list[float]:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
     return found
+
+
+async def _settled(bench: Bench, jobs: int) -> None:
+    """Wait until the hub has told each of these jobs that it waits, and writes to them no more."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            page = await bench.client.list_all(CROSS_REGION_JOBS, NAMESPACE, type=JobObject)
+            told = sum(one.status.phase == "Suspended" for one in page.items)
+            if told >= jobs:
+                return
+            print(f"{told} of {jobs} jobs wait", file=sys.stderr)
+            await asyncio.sleep(5)
 
 
 async def _leader(hubs: list[HubProcess]) -> HubProcess:

@@ -1,4 +1,4 @@
-"""One center: connects, senses, syncs, and knows whether the center can be believed.
+"""One center: what it holds and can run, and whether it can be believed.
 
 Decides whether a center is open for placements, lost, or refused; not what runs there. Invariants:
 nothing is placed before all that the center holds was read; a credential that leads to another
@@ -7,14 +7,14 @@ cluster than the first is refused; one center's trouble delays no other.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from huiju.api.center import ComputeCenterSpec, PullConnection, PushConnection
+from huiju.api.center import ComputeCenterSpec
 from huiju.api.reasons import Reason
+from huiju.centers.answers import Inventory
 from huiju.centers.bundle import Bundle
 from huiju.centers.guarding import runs_sidecars
 from huiju.centers.inventory import Reservation
@@ -26,30 +26,23 @@ from huiju.centers.sensor import Sensor
 from huiju.centers.syncer import Syncer
 from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
-from huiju.hub.credentials import CredentialProblem, read_kubeconfig
+from huiju.hub.connection import CenterConnection, HubSide
+from huiju.hub.credentials import CredentialProblem
 from huiju.hub.failover import Loss
 from huiju.hub.faults import Faults
 from huiju.hub.lane import Lane
 from huiju.hub.mailbox import Mailbox
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.promises import Promises
-from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
-from huiju.kube.credentials import Credentials
 from huiju.kube.errors import (
-    ApiStatus,
     BadRequest,
-    KubeError,
     Transient,
-    Unauthorized,
-    first_of,
 )
-from huiju.kube.leading import LeaderClient
 from huiju.kube.life import Life
-from huiju.kube.resources import NAMESPACES, Resource
-from huiju.kube.transport import Observer
-from huiju.scheduling.model import Center, Doubt, Link
+from huiju.kube.resources import Resource
+from huiju.scheduling.model import Center, Doubt
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +56,9 @@ class Standing:
     message: str
 
 
+CONNECTING = Standing(None, Reason.CONNECTING, "The hub has not reached the center yet.")
 DOUBT_LASTS = 3600.0
 """Seconds for which the status tells of a claim that was refused."""
-CONNECTING = Standing(None, Reason.CONNECTING, "The hub has not reached the center yet.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +69,6 @@ class UnitCount:
     allocatable: int
     free: int
     federated: int
-
-
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """How a center tells the hub of changes; all synchronous and cheap."""
-
-    changed: Callable[[str], None]
-    """The center's inventory or standing changed."""
-    observed: Callable[[str, Observation], None]
-    """A workload in the center changed."""
-    opened: Callable[[str], None]
-    """Everything in the center has been read."""
 
 
 class CenterRuntime:
@@ -107,7 +88,6 @@ class CenterRuntime:
         """Why the latest spec cannot be used; `spec` is then the one before."""
         self.identity = identity
         """UID of the kube-system namespace that was first met under this name, if any."""
-        self.version = ""
         self.standing = CONNECTING
         self.lost_since = 0.0
         self.lease = lease
@@ -129,10 +109,7 @@ class CenterRuntime:
         self._last_seen = 0.0
         self._created = time.time()
         self._doubt = ("", 0.0)
-        self._sensor: Sensor | Mailbox | None = None
-        self._syncer: Syncer | Mailbox | None = None
-        self._client: Client | None = None
-        self._opened = False
+        self._line = CenterConnection(name, hub, self)
         self.unread = False
         """The hub was restored from a backup and has not read the center since."""
 
@@ -141,7 +118,7 @@ class CenterRuntime:
     @property
     def synced(self) -> bool:
         """Whether everything that the center holds has been read."""
-        return self._opened
+        return self._line.opened
 
     @property
     def lost(self) -> bool:
@@ -151,7 +128,16 @@ class CenterRuntime:
     @property
     def sensor(self) -> Sensor | Mailbox | None:
         """The center's inventory, once it was reached."""
-        return self._sensor
+        return self._line.sensor
+
+    @property
+    def _inventory(self) -> Inventory | None:
+        return self._line.sensor.inventory if self._line.sensor is not None else None
+
+    @property
+    def version(self) -> str:
+        """Its Kubernetes, empty before it was first open."""
+        return self._line.version
 
     @property
     def syncer(self) -> Syncer | Mailbox:
@@ -160,9 +146,9 @@ class CenterRuntime:
         Raises:
             Transient: the center was not reached yet.
         """
-        if self._syncer is None:
+        if self._line.syncer is None:
             raise Transient(f"center {self.name} is not connected")
-        return self._syncer
+        return self._line.syncer
 
     @property
     def client(self) -> Client:
@@ -180,14 +166,15 @@ class CenterRuntime:
                 " kubectl logs -A -l huiju.dev/job-name=NAME",
                 {},
             )
-        if self._client is None:
+        if self._line.client is None:
             raise Transient(f"center {self.name} is not connected: {self.standing.message}")
-        return self._client
+        return self._line.client
 
     @property
     def credential_life(self) -> Life | None:
         """How long the hub's credential in the center is good for, if it has an end."""
-        return self._client.life if self._client is not None else None
+        client = self._line.client
+        return client.life if client is not None else None
 
     def observed(self, uid: str, epoch: int) -> Observation | None:
         """What the center shows of one epoch of a job."""
@@ -195,15 +182,15 @@ class CenterRuntime:
 
     def observations_of(self, uid: str) -> tuple[Observation, ...]:
         """What the center shows of all epochs of a job."""
-        return self._syncer.observations_of(uid) if self._syncer else ()
+        return self._line.syncer.observations_of(uid) if self._line.syncer else ()
 
     def job_uids(self) -> set[str]:
         """The jobs of which the center holds anything that may run."""
-        return self._syncer.job_uids() if self._syncer else set()
+        return self._line.syncer.job_uids() if self._line.syncer else set()
 
     def held_epoch(self, uid: str, most: int = MOST_EPOCH) -> int:
         """The highest epoch of a job that the center holds, of those up to `most`; 0 for none."""
-        return self._syncer.held_epoch(uid, most) if self._syncer else 0
+        return self._line.syncer.held_epoch(uid, most) if self._line.syncer else 0
 
     async def ensure(self, bundle: Bundle, *, fresh: bool = False) -> None:
         """Create what is missing of a bundle; `fresh`: the caller holds no worker meanwhile."""
@@ -249,12 +236,13 @@ class CenterRuntime:
     def view(self, now: float) -> Center:
         """What the center can run now."""
         closed, message = self._closed()
-        if self._sensor is None:
+        inventory = self._inventory
+        if inventory is None:
             return Center(name=self.name, closed=closed, closed_message=message)
         return center_view(
             self.name,
             self.spec,
-            self._sensor.inventory,
+            inventory,
             closed=closed,
             message=message,
             now=now,
@@ -273,7 +261,7 @@ class CenterRuntime:
             return Reason.CENTER_NOT_READY, "The center answers again, which is being recorded."
         if self.standing.reachable is not True:
             return self.standing.reason, self.standing.message
-        if not self._opened:
+        if not self._line.opened:
             return Reason.CENTER_NOT_READY, "The hub has not yet read what the center holds."
         if self.spec_problem:
             return Reason.INVALID_SPEC, self.spec_problem
@@ -289,7 +277,7 @@ class CenterRuntime:
     @property
     def node_count(self) -> int:
         """Nodes of the center, 0 while nothing is known."""
-        return self._sensor.inventory.census().nodes if self._sensor is not None else 0
+        return self._inventory.census().nodes if self._inventory is not None else 0
 
     def look_at_time(self, now: float) -> None:
         """Let go of what speaks against the center or its nodes and is too old by now."""
@@ -302,14 +290,14 @@ class CenterRuntime:
 
     def reserve(self, reservation: Reservation) -> None:
         """Keep units from other decisions until pods are bound."""
-        if self._sensor is not None:
-            self._sensor.inventory.reserve(reservation)
+        if self._inventory is not None:
+            self._inventory.reserve(reservation)
             self._hub.callbacks.changed(self.name)
 
     def release(self, uid: str, epoch: int) -> None:
         """Give a reservation back."""
-        if self._sensor is not None:
-            self._sensor.inventory.release(uid, epoch)
+        if self._inventory is not None:
+            self._inventory.release(uid, epoch)
             self._hub.callbacks.changed(self.name)
 
     # --- facts for rendering -----------------------------------------------------------------
@@ -348,23 +336,23 @@ class CenterRuntime:
 
     def model_labels(self, model: str, resource: str) -> dict[str, str]:
         """Node labels that single out the model among nodes of one resource name."""
-        return self._sensor.inventory.model_labels(model, resource) if self._sensor else {}
+        return self._inventory.model_labels(model, resource) if self._inventory else {}
 
     def resource_of(self, model: str) -> str | None:
         """A resource name under which the center has the model."""
-        return self._sensor.inventory.resource_of(model) if self._sensor else None
+        return self._inventory.resource_of(model) if self._inventory else None
 
     def gflops_per_unit(self, model: str, resource: str) -> int:
         """Normalized compute of one unit; 0 while the center has no such node."""
-        return self._sensor.inventory.gflops_per_unit(model, resource) if self._sensor else 0
+        return self._inventory.gflops_per_unit(model, resource) if self._inventory else 0
 
     def units(self) -> list[UnitCount]:
         """The accelerators by model, empty while nothing is known."""
-        if self._sensor is None:
+        if self._inventory is None:
             return []
         return [
             UnitCount(row["model"], row["allocatable"], row["free"], row["federated"])
-            for row in self._sensor.inventory.summary()["accelerators"]
+            for row in self._inventory.summary()["accelerators"]
         ]
 
     # --- belief ------------------------------------------------------------------------------
@@ -379,7 +367,8 @@ class CenterRuntime:
 
     def doubt(self, now: float) -> str:
         """What the center said lately that was not believed, empty if all was."""
-        refused = self._syncer.refused if isinstance(self._syncer, Mailbox) else ""
+        mailbox = self._line.syncer
+        refused = mailbox.refused if isinstance(mailbox, Mailbox) else ""
         claim, said = self._doubt
         return refused or (claim if now - said < DOUBT_LASTS else "")
 
@@ -415,7 +404,7 @@ class CenterRuntime:
         self.spec, self.spec_problem = spec, ""
         if spec.connection.pull is not None and spec.connection.pull.approved != "Approved":
             # At once: nothing more is written into the mailbox of an agent that is not trusted.
-            self._sensor = self._syncer = None
+            self._line.leave()
         if told and self.lost:
             self._hub.callbacks.opened(self.name)  # its jobs may leave it now
         self._hub.callbacks.changed(self.name)
@@ -423,153 +412,9 @@ class CenterRuntime:
 
     async def run(self) -> None:
         """Keep the center connected until cancelled; every failure is tried again."""
-        while True:
-            try:
-                await self._connected()
-            except* CredentialProblem as problems:
-                problem = problems.exceptions[0]
-                if isinstance(problem, CredentialProblem):
-                    self._stand(False, problem.reason, problem.message)
-            except* Unauthorized as errors:
-                self._stand(
-                    False,
-                    Reason.CREDENTIAL_INVALID,
-                    f"The center refuses the credential: {errors.exceptions[0]}; renew it "
-                    "(kubectl huiju join does) or look at the account in the center.",
-                )
-            except* (KubeError, TimeoutError, OSError) as errors:
-                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {first_of(errors)}")
-            except* Exception as errors:
-                # A bug in one center's tasks must not end the hub; it is logged and retried.
-                log.exception("center failed", extra={"center": self.name}, exc_info=errors)
-                self._stand(None, Reason.CENTER_UNREACHABLE, "Internal error; see the hub's log.")
-            self._judge_loss()
-            await asyncio.sleep(self._hub.settings.center_retry)
+        await self._line.run()
 
-    async def _connected(self) -> None:
-        push, pull = self.spec.connection.push, self.spec.connection.pull
-        if push is not None:
-            await self._pushed(push)
-        elif pull is not None:
-            await self._pulled(pull)
-
-    async def _pulled(self, pull: PullConnection) -> None:
-        """Read the mailbox, and judge the agent's life by its Lease there."""
-        if pull.approved != "Approved":
-            self._sensor = self._syncer = None
-            raise CredentialProblem(
-                Reason.AGENT_NOT_APPROVED,
-                f"The agent of {self.name} is {pull.approved.lower()};"
-                f" `kubectl huiju approve {self.name}` lets it in.",
-            )
-        mailbox = Mailbox(
-            self._hub.client,
-            self.name,
-            self._hub.hub_id,
-            lambda: self._hub.callbacks.changed(self.name),
-            lambda observation: self._hub.callbacks.observed(self.name, observation),
-        )
-        self._sensor = self._syncer = mailbox
-        self._opened = False
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(mailbox.run())
-                group.create_task(self._watch_agent(mailbox))
-        finally:
-            self._opened = False
-            self._hub.callbacks.changed(self.name)
-
-    async def _watch_agent(self, mailbox: Mailbox) -> None:
-        while not mailbox.synced.is_set():
-            if mailbox.failure is not None:
-                self._stand(
-                    None,
-                    Reason.CENTER_UNREACHABLE,
-                    f"The mailbox cannot be read: {mailbox.failure};"
-                    f" `kubectl huiju join {self.name} --pull` makes it, with the hub's rights.",
-                )
-                self._judge_loss()
-            await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
-        while True:
-            silent = boottime() - mailbox.heard_at if mailbox.heard_at is not None else None
-            if silent is None or silent > self._hub.settings.center_lost_after:
-                message = "The center's agent has not been heard of; is `huiju agent` at work?"
-                self._stand(None, Reason.CENTER_UNREACHABLE, message)
-                self._judge_loss()
-            else:
-                self._alive(mailbox.center_uid, time.time() - silent)
-                if self._opened and not mailbox.published:
-                    self._opened = False
-                    self._hub.callbacks.changed(self.name)
-                elif mailbox.published and not self._opened:
-                    self.version = mailbox.version
-                    self._opened = True
-                    self._hub.callbacks.opened(self.name)
-                    self._hub.callbacks.changed(self.name)
-            await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
-
-    async def _pushed(self, push: PushConnection) -> None:
-        async def credentials() -> Credentials:
-            # Also called after a 401: a renewed token is taken from the Secret as it is then.
-            return await read_kubeconfig(self._hub.client, push.kubeconfig_secret)
-
-        client = LeaderClient(
-            credentials, name=self.name, held=self._hub.held, observer=self._hub.observer(self.name)
-        )
-        async with client:
-            await self._heartbeat(client)
-            sensor = Sensor(client, self.spec, lambda: self._hub.callbacks.changed(self.name))
-            syncer = Syncer(
-                client,
-                self._hub.hub_id,
-                lambda observation: self._hub.callbacks.observed(self.name, observation),
-                sensor.ailing,
-            )
-            self._sensor, self._syncer, self._client = sensor, syncer, client
-            self._opened = False
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(sensor.run())
-                    group.create_task(syncer.run())
-                    group.create_task(self._watch_life(client))
-                    group.create_task(self._open(sensor, syncer))
-            finally:
-                self._opened = False
-                self._client = None
-                self._hub.callbacks.changed(self.name)
-
-    async def _open(self, sensor: Sensor, syncer: Syncer) -> None:
-        await sensor.synced.wait()
-        await syncer.synced.wait()
-        self.version = (await sensor.version()).git_version
-        self._opened = True
-        self._hub.callbacks.opened(self.name)
-        self._hub.callbacks.changed(self.name)
-
-    async def _watch_life(self, client: Client) -> None:
-        while True:
-            await asyncio.sleep(self._hub.settings.center_heartbeat)
-            try:
-                await self._heartbeat(client)
-            except (Transient, TimeoutError) as error:
-                self._stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {error}")
-                self._judge_loss()
-
-    async def _heartbeat(self, client: Client) -> None:
-        """Proof of life and of identity in one call."""
-        try:
-            namespace = await client.get(NAMESPACES, "kube-system")
-        except ApiStatus as error:
-            if isinstance(error, Unauthorized):
-                raise
-            raise CredentialProblem(
-                Reason.CREDENTIAL_INVALID,
-                f"The account may not read namespace kube-system in the center: {error}; "
-                "kubectl huiju join makes an account that may.",
-            ) from None
-        self._alive(str(namespace["metadata"]["uid"]), time.time())
-
-    def _alive(self, uid: str, at: float) -> None:
+    def alive(self, uid: str, at: float) -> None:
         """The center of this identity gave a sign of life."""
         if self.identity and uid != self.identity:
             raise CredentialProblem(
@@ -580,20 +425,22 @@ class CenterRuntime:
             )
         self.identity = uid
         self._last_seen = at
-        returned = self.lost and self._opened
+        returned = self.lost and self._line.opened
         self.lost_since = 0.0
         if returned:
             # Nothing there may have changed meanwhile, so no event would bring its jobs back.
             self._hub.callbacks.opened(self.name)
-        self._stand(True, Reason.REACHABLE, "The center answers.")
+        self.stand(True, Reason.REACHABLE, "The center answers.")
 
-    def _stand(self, reachable: bool | None, reason: Reason, message: str) -> None:
+    def stand(self, reachable: bool | None, reason: Reason, message: str) -> None:
+        """How the hub and the center stand from now on."""
         standing = Standing(reachable, reason, message)
         if standing != self.standing:
             self.standing = standing
             self._hub.callbacks.changed(self.name)
 
-    def _judge_loss(self) -> None:
+    def judge_loss(self) -> None:
+        """Whether the center has been silent for so long that it counts as lost."""
         silent_since = self._last_seen or self._created
         if self.lost or time.time() - silent_since < self._hub.settings.center_lost_after:
             return
@@ -602,19 +449,3 @@ class CenterRuntime:
         log.warning("center lost", extra={"center": self.name})
         self._hub.callbacks.changed(self.name)
         self._hub.callbacks.opened(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class HubSide:
-    """What every center gets from the hub."""
-
-    client: Client
-    hub_id: str
-    settings: HubSettings
-    callbacks: Callbacks
-    held: Callable[[], bool]
-    """Whether this hub leads; asked before each write."""
-    observer: Callable[[str], Observer]
-    """Counts the calls to one center."""
-    links: Callable[[str, ComputeCenterSpec, float], tuple[Link, ...]]
-    """A center's links as they are found to be."""

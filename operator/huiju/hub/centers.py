@@ -19,10 +19,11 @@ from pydantic import ValidationError
 from huiju.api.center import ComputeCenterSpec
 from huiju.api.zones import time_zone
 from huiju.hub.announce import Announcer
-from huiju.hub.center import CenterRuntime, HubSide
+from huiju.hub.center import CenterRuntime
 from huiju.hub.center_status import Fields, answered, refused, status_of, unread
 from huiju.hub.centerlease import CenterLease
 from huiju.hub.clock import seconds
+from huiju.hub.connection import HubSide
 from huiju.hub.faults import Faults
 from huiju.hub.settings import ANNOTATION_ALLOW_ORPHAN_REMOVAL
 from huiju.hub.sites import Sites

@@ -15,10 +15,10 @@ from typing import Any
 from huiju.centers.observe import Observation
 from huiju.hub.acceptance import Acceptance
 from huiju.hub.announce import Announcer
-from huiju.hub.center import Callbacks, HubSide
 from huiju.hub.centers import Centers
 from huiju.hub.collector import Collector
 from huiju.hub.commit import Committer
+from huiju.hub.connection import Callbacks, HubSide
 from huiju.hub.datasets.auditor import Auditor
 from huiju.hub.datasets.catalog import Catalog
 from huiju.hub.datasets.copier import Copier
