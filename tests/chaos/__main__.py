@@ -21,6 +21,8 @@ from tests.chaos.shrink import shrunk
 from tests.chaos.storm import Outcome, Terms, storm
 
 PLANS = Path("chaos-plans")
+ENOUGH = 20
+"""Times that each fault is to befall each step."""
 
 
 def main() -> int:
@@ -45,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STEP[:FAULT]",
         help="faults of requests at this step alone; again for more",
     )
+    parser.add_argument(
+        "--after",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="SUM",
+        help=f"a sum that --json wrote: only what was injected less than {ENOUGH} times so far",
+    )
     parser.add_argument("--replay", type=Path, help="a plan that a failed storm left")
     parser.add_argument("--shrink", type=int, default=0, help="runs to spend on a smaller plan")
     parser.add_argument("--json", type=Path, help="write the sum there")
@@ -66,11 +76,19 @@ def _cells(words: Sequence[str]) -> list[tuple[Step, Fault]]:
     ]
 
 
+def _short(sums: Sequence[Path]) -> list[tuple[Step, Fault]]:
+    """The cells that former storms have not had often enough; none where there were no storms."""
+    so_far: Counter[str] = Counter()
+    for path in sums:
+        so_far.update(json.loads(path.read_text())["requests"])
+    return [one for one in cells() if so_far and so_far[f"{one[0]}:{one[1]}"] < ENOUGH]
+
+
 async def _one(given: argparse.Namespace, seed: int) -> Outcome:
     if given.replay is not None:
         plan = load(given.replay.read_text())
     else:
-        focus = _cells(given.focus)
+        focus = _cells(given.focus) or _short(given.after)
         plan = draw(seed, given.seconds, every=given.every, blows=given.blows, focus=focus)
     outcome = await _run(given, seed, plan)
     print(
