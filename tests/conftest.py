@@ -3,7 +3,7 @@
 import signal
 import warnings
 
-import hypothesis  # noqa: F401  its plugin would do it last, deep in the stack: see below
+import hypothesis  # its plugin would do it last, deep in the stack: see below
 import pytest
 
 from lab.fixtures import (
@@ -23,6 +23,10 @@ from lab.fixtures import (
 
 # Python 3.11 now and then cannot parse a module that is first imported deep in the stack, and the
 # whole run ends with an internal error.
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would each program
 # that a test starts and interrupts.

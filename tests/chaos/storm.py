@@ -26,6 +26,10 @@ from tests.chaos.record import Record
 
 _SETTLED_WITHIN: Final = 300.0
 _CLEAN_WITHIN: Final = 120.0
+_SHARE: Final = 0.5
+"""Of the requests that a glitch is for, those that it befalls: work has to go on for others."""
+_AT_ONCE: Final = 2
+"""Glitches that wait for the same requests."""
 _GROWTH: Final = 64 << 20
 """Bytes by which a hub may grow in a storm; the same process holds no job in the end."""
 
@@ -130,10 +134,14 @@ async def _befall(
             outcome.deeds[one.deed] += 1
         return
     where = STEPS[one.step]
+    waiting = [r for other, r in rules if _same(one, other) and r.hits < (r.count or 0)]
+    for old in waiting[: 1 - _AT_ONCE]:
+        old.count = old.hits  # its time was yesterday: seldom requests are not for one fault alone
     rule = made.proxies[one.link].add(
         one.fault,
         *where.verbs,
         path=where.path,
+        probability=_SHARE,
         count=one.count,
         code=one.code,
         seconds=one.seconds,
@@ -141,6 +149,10 @@ async def _befall(
         retry_after=1 if one.code == 429 else None,
     )
     rules.append((one, rule))
+
+
+def _same(one: Glitch, other: Glitch) -> bool:
+    return (one.link, one.step) == (other.link, other.step)
 
 
 async def _judge(

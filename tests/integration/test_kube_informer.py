@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from huiju.kube.client import Client, ClientSettings
-from huiju.kube.errors import Transient
+from huiju.kube.errors import TooMany, Transient
 from huiju.kube.informer import Backoff, Informer
 from huiju.kube.resources import CONFIG_MAPS, NAMESPACES
 from lab import signals
@@ -292,3 +292,36 @@ async def test_a_paused_server(
                 except Transient:
                     await asyncio.sleep(0.2)
         await follower.tells("+a")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_server_cannot_fill_the_memory_of_who_follows_it(
+    center: Cluster, namespace_in: NamespaceIn, late: bool
+) -> None:
+    space = await namespace_in(center)
+    bounds = ClientSettings(most={"configmaps": 3, "": 1})
+    async with (
+        await center.client() as owner,
+        Client(center.credentials(), name="bounded", settings=bounds) as client,
+    ):
+        informer = Follower(client, space, labels="flood=true").informer
+        if not late:
+            await _flood(owner, space)
+        task = asyncio.create_task(informer.run())
+        async with asyncio.timeout(PATIENCE):
+            if late:
+                await informer.synced.wait()
+                await _flood(owner, space)
+            with pytest.raises(TooMany, match="more than 3 configmaps"):
+                await task
+        assert len(informer.store) <= 3
+
+
+async def _flood(client: Client, space: str) -> None:
+    for number in range(4):
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"flood-{number}", "labels": {"flood": "true"}},
+        }
+        await client.create(CONFIG_MAPS, body, space)

@@ -84,11 +84,7 @@ def test_an_old_note_never_makes_the_wait_longer_than_a_start_does() -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "before", "guarded", "after"),
-    [
-        ("fast", "default", False, "fast"),
-        ("fast", "default", True, "default"),
-        ("default", "fast", True, "default"),
-    ],
+    [("fast", "default", False, "fast"), ("fast", "default", True, "default")],
 )
 def test_no_shorter_wait_comes_into_force_over_guarded_jobs(
     wanted: Any, before: Any, guarded: bool, after: str
@@ -98,6 +94,28 @@ def test_no_shorter_wait_comes_into_force_over_guarded_jobs(
     lease.settle(wanted, guarded=guarded)
     assert lease.profile == after
     assert lease.fence.profile is PROFILES[after]
+
+
+def test_a_longer_wait_comes_into_force_once_the_status_tells_of_it() -> None:
+    lease = lease_of({"lease": {"profile": "fast"}}, now=0.0)
+    lease.settle("default", guarded=True)
+    assert lease.fence.profile is FAST, "another hub would still give up by the shorter one"
+    told = lease.fields(lost=False, now=1.0, wall=WALL + 1.0)
+    assert told == {"profile": "default"}
+    lease.written({"lease": {"profile": "fast"}})
+    assert lease.fence.profile is FAST
+    lease.written({"lease": told})
+    assert (lease.profile, lease.announced) == ("default", "")
+    assert lease.fence.profile is DEFAULT
+
+
+def test_a_longer_wait_that_is_not_wanted_any_more_is_not_told() -> None:
+    lease = lease_of({"lease": {"profile": "fast"}}, now=0.0)
+    lease.settle("default", guarded=True)
+    lease.settle("fast", guarded=True)
+    assert lease.fields(lost=False, now=1.0, wall=WALL + 1.0) == {"profile": "fast"}
+    lease.written({"lease": {"profile": "default"}})
+    assert lease.fence.profile is FAST
 
 
 def test_a_sentinel_is_known_by_its_asks_and_expected_after_a_restart() -> None:

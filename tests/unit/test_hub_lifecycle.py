@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -469,3 +470,14 @@ def test_what_its_user_wants_goes_before() -> None:
     told = taken(placed(), running, NOW)
     due = taken(told.status, running, NOW + 601, cancel=True)
     assert (due.action, due.reason) == (Action.STOP, Reason.CANCELLED)
+
+
+@pytest.mark.parametrize("said", [NOW - 10 * 365 * 86_400, NOW + 10 * 365 * 86_400])
+def test_when_a_job_ended_is_no_centers_to_invent(said: float) -> None:
+    seen = observed(State.SUCCEEDED)
+    assert seen.observed is not None
+    lies = replace(seen, observed=replace(seen.observed, finished_at=said))
+    ended = decide(job(placed()), OK, lies, NOW + 60, SETTINGS).status
+    assert NOW <= seconds(ended.finished_at) <= NOW + 60
+    after = decide(job(ended), OK, Seen(), NOW + 3000, SETTINGS)
+    assert after.action is Action.NONE, "it stays for an hour whatever its center says"

@@ -85,10 +85,17 @@ class _Container(msgspec.Struct, rename="camel"):
     liveness_probe: _Probe | None = None
 
 
+class _DnsConfig(msgspec.Struct, rename="camel"):
+    nameservers: list[str] | None = None
+
+
 class _PodSpec(msgspec.Struct, rename="camel"):
     containers: list[_Container]
     init_containers: list[_Container] | None = None
     dns_policy: str | None = None
+    dns_config: _DnsConfig | None = None
+    host_aliases: list[object] | None = None
+    share_process_namespace: bool | None = None
     host_network: bool | None = None
     termination_grace_period_seconds: _Count | None = None
 
@@ -132,10 +139,22 @@ def _troubles(spec: KubeDict) -> Iterator[str]:
             )
     for index, container in enumerate(read.containers):
         yield from _unknown_ports(container, index)
-    if read.dns_policy == "Default":
+    yield from _misleading(read)
+
+
+def _misleading(read: _PodSpec) -> Iterator[str]:
+    """What would let a pod answer its own guard, or keep the guard from its sentinel."""
+    finds = "with failover Reschedule the guard finds the center's sentinel by the cluster's DNS"
+    if read.dns_policy not in (None, "", "ClusterFirst", "ClusterFirstWithHostNet"):
+        yield f"spec.template.spec.dnsPolicy: {finds}: take dnsPolicy out"
+    if read.dns_config is not None and read.dns_config.nameservers:
+        yield f"spec.template.spec.dnsConfig.nameservers: {finds}: take nameservers out"
+    if read.host_aliases:
+        yield f"spec.template.spec.hostAliases: {finds}: take hostAliases out"
+    if read.share_process_namespace:
         yield (
-            "spec.template.spec.dnsPolicy: with failover Reschedule the guard finds the"
-            " center's sentinel by the cluster's DNS: take dnsPolicy out"
+            "spec.template.spec.shareProcessNamespace: a guard's process is no other container's"
+            " to reach: take it out, or do without failover Reschedule and progress"
         )
 
 

@@ -128,11 +128,13 @@ def observe(
     if complete is not None:
         return _succeeded(seen, workload, complete)
     failed = condition_of(status.conditions, "Failed")
-    if failed is not None and not live:
+    ending = failed or condition_of(status.conditions, "FailureTarget")
+    if ending is not None:
+        # The controller says Failed only once no pod is left, and of a dead node one always is.
+        if live or (failed is None and _left(workload, pods, live) > 0):
+            return seen  # it is ending: the last pods have their grace period
         cause = first_cause(pods, remembered, codes_of(workload.note(HARDWARE_CODES)))
-        return _failed(seen, workload, failed, cause, _nodes(pods), ailing)
-    if failed is not None or condition_of(status.conditions, "FailureTarget") is not None:
-        return seen  # it is ending: the last pods have their grace period
+        return _failed(seen, workload, ending, cause, _nodes(pods), ailing)
     if workload.spec.suspend:
         return _stopping(seen, workload, pods, live, remembered, ailing)
     return _going(seen, workload, pods, now, trouble)
@@ -286,11 +288,7 @@ def _stopping(
     reason = _reason(workload.note(STOP_REASON))
     message = workload.note(STOP_MESSAGE)
     stopped = condition_of(workload.status.conditions, "Suspended")
-    # A pod may have been made and not be seen here yet: the controller's own count decides, less
-    # the pods that nobody can confirm any more.
-    overdue = sum(pod.status.phase in ("Pending", "Running") for pod in pods) - len(live)
-    left = workload.status.active + workload.status.terminating - overdue
-    if stopped is None or live or left > 0:
+    if stopped is None or live or _left(workload, pods, live) > 0:
         return replace(seen, reason=reason, message=message)
     at = when(stopped.last_transition_time) or 0.0
     ended = replace(
@@ -302,6 +300,13 @@ def _stopping(
     # It was stopped because it could not end by itself, as on a dead node.
     known = judged(cause, (), ailing)
     return replace(ended, fault_node=known.node if known.fault is Fault.SEEN else "")
+
+
+def _left(workload: Workload, pods: Sequence[Pod], live: Sequence[Pod]) -> int:
+    """Pods that may run by the controller's own count, less those that nobody can confirm any more:
+    one may have been made and not be seen here yet."""
+    overdue = sum(pod.status.phase in ("Pending", "Running") for pod in pods) - len(live)
+    return workload.status.active + workload.status.terminating - overdue
 
 
 def _reason(word: str) -> Reason | None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from huiju.centers.causes import Cause
 from huiju.centers.faults import Ailing, codes_of, well
@@ -28,6 +29,9 @@ from huiju.kube.informer import older
 
 log = logging.getLogger(__name__)
 
+_LATE: Final = 120.0
+"""Seconds by which the stream of workloads may be behind that of pods: it is cut sooner if it is
+silent. Pods whose workload does not show by then have none."""
 Identity = tuple[str, int]
 """UID of a job and epoch."""
 
@@ -49,6 +53,8 @@ class Entry:
     """Not asked again before this time."""
     removed: bool = False
     """The workload was there and was deleted."""
+    since: float = 0.0
+    """When anything was first seen of it."""
     seen: Observation | None = None
 
 
@@ -211,7 +217,8 @@ class Tracker:
 
     def _made(self, identity: Identity) -> Entry:
         uid, epoch = identity
-        return self._entries.setdefault(uid, {}).setdefault(epoch, Entry(uid, epoch))
+        made = Entry(uid, epoch, since=self._clock())
+        return self._entries.setdefault(uid, {}).setdefault(epoch, made)
 
     def _forget(self, identity: Identity) -> None:
         uid, epoch = identity
@@ -230,7 +237,8 @@ class Tracker:
 
     def _observe(self, entry: Entry) -> Observation:
         pods = tuple(entry.pods.values())
-        if entry.workload is None and not entry.removed and pods:
+        early = self._clock() - entry.since < _LATE
+        if entry.workload is None and not entry.removed and pods and early:
             # Its workload's event is still on its way: the pods' stream was the faster one.
             return Observation(entry.job_uid, entry.epoch, State.PENDING, 0, 0)
         return observe(

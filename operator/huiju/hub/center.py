@@ -8,6 +8,7 @@ cluster than the first is refused; one center's trouble delays no other.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -228,7 +229,7 @@ class CenterRuntime:
             recorded=self.lease.recorded_lost,
             guards_end=self.lease.guards_end(now, wall),
             guards_ended=self.lease.ended(now),
-            dead=word >= self.lost_since,
+            dead=word >= math.floor(self.lost_since),  # as the status told it
         )
 
     # --- what the scheduler asks -------------------------------------------------------------

@@ -1,7 +1,8 @@
 """One center's lease on the hub's side: its times, its fence, and what the status keeps of both.
 
 Decides which profile is in force and what an earlier hub's status is worth. Invariants: while
-guarded jobs run under a profile, none that waits shorter comes into force; what the status says of
+guarded jobs run under a profile, none that waits shorter comes into force, and none that waits
+longer before the status tells of it; what the status says of
 a center's last word counts only while it also says that the center is lost, since words may have
 followed otherwise.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from huiju.api.center import LeaseProfileName
 from huiju.centers.lease import LeaseProfile, LeaseTerms, give_up_after, sentinel_url
@@ -42,6 +43,9 @@ class CenterLease:
         known: Any = kept.get("profile")
         self.profile: LeaseProfileName = wanted if known not in profiles else known
         """Name of the profile in force."""
+        self.announced: LeaseProfileName | Literal[""] = ""
+        """A profile that waits longer, and is in force once the status tells of it: another hub
+        that starts from the status must not give up sooner than what this one has granted."""
         self.fence = Fence(profiles[self.profile], now)
         self._lost = bool(status.get("lostSince"))
         if self._lost and kept.get("endsBy"):
@@ -59,6 +63,10 @@ class CenterLease:
     def written(self, status: Fields) -> None:
         """The hub's API server has acknowledged this status."""
         self._lost = bool(status.get("lostSince"))
+        announced = self.announced
+        if announced and (status.get("lease") or {}).get("profile") == announced:
+            self.profile, self.announced = announced, ""
+            self.fence.use(self._profiles[announced])
 
     def ended(self, now: float) -> bool:
         """Whether no guarded container can run in the center any more, and a restart forgets none
@@ -74,14 +82,19 @@ class CenterLease:
         return math.ceil(wall + self.fence.ends_by - now)
 
     def settle(self, wanted: LeaseProfileName, *, guarded: bool) -> None:
-        """Bring the wanted profile into force where that is safe; `guarded`: guarded jobs run."""
+        """Bring the wanted profile into force where that is safe; `guarded`: guarded jobs run.
+
+        One that waits longer is announced in the status first, and in force once that is stored.
+        """
+        self.announced = ""
         if wanted == self.profile:
             return
         after, before = self._profiles[wanted], self._profiles[self.profile]
-        if guarded and give_up_after(after) < give_up_after(before):
-            return
-        self.profile = wanted
-        self.fence.use(after)
+        if give_up_after(after) > give_up_after(before):
+            self.announced = wanted
+        elif not guarded:
+            self.profile = wanted
+            self.fence.use(after)
 
     def has_sentinel(self, now: float) -> bool:
         """Whether a sentinel in the center is at work, so that guards would learn of the lease."""
@@ -93,7 +106,7 @@ class CenterLease:
 
     def fields(self, *, lost: bool, now: float, wall: float) -> Fields:
         """`status.lease`; while the center is lost with the end of the last word."""
-        made: Fields = {"profile": self.profile}
+        made: Fields = {"profile": self.announced or self.profile}
         if not lost:
             return made
         ends_by = self.fence.ends_by

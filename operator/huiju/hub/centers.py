@@ -21,7 +21,7 @@ from huiju.api.zones import time_zone
 from huiju.hub.announce import Announcer
 from huiju.hub.center import CenterRuntime
 from huiju.hub.center_status import Fields, answered, refused, status_of, unread
-from huiju.hub.centerlease import CenterLease
+from huiju.hub.centerlease import CLOCKS_APART, CenterLease
 from huiju.hub.clock import seconds
 from huiju.hub.connection import HubSide
 from huiju.hub.faults import Faults
@@ -228,10 +228,17 @@ class Centers:
         site = record.runtime
         before = record.status
         after = status_of(site, record.mass_orphans, record.generation, before, time.time())
-        written = await self._patch(site.name, record.uid, merge_patch(before, after))
+        change = merge_patch(before, after)
+        if not change:
+            # Also of a write whose answer was lost, and of which the watch told.
+            site.lease.written(before)
+            return
+        written = await self._patch(site.name, record.uid, change)
         if written is None:
             return
         record.status = dict(written.get("status") or {})
+        # An event that is older than this write must not bring back what was before.
+        record.version = max(record.version, int(written["metadata"]["resourceVersion"]))
         site.lease.written(record.status)
         self._events.center(site.name, record.uid, before, after)
 
@@ -269,4 +276,9 @@ def _usable(fields: Fields) -> ComputeCenterSpec:
         time_zone(spec.time_zone)
     except ValueError as error:
         raise ValueError(f"spec.timeZone: {error}") from None
+    if seconds(spec.declared_dead or "") > time.time() + CLOCKS_APART:
+        raise ValueError(
+            "spec.declaredDead: lies in the future, where it would speak of losses to come: give"
+            " the time of status.lostSince, as `kubectl huiju declare-dead` does"
+        )
     return spec

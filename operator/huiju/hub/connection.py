@@ -1,8 +1,8 @@
 """The line to one center: its API server, or the mailbox of its agent; made, kept and made anew.
 
 Decides how a center is reached and when all that it holds was read; what its silence means is
-`center.py`'s. Invariants: nothing is open before everything was read; every failure is tried again
-and delays no other center.
+`center.py`'s. Invariants: nothing is open before everything was read, after each loss anew; every
+failure is tried again and delays no other center.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from huiju.api.center import ComputeCenterSpec, PullConnection, PushConnection
 from huiju.api.reasons import Reason
@@ -25,13 +25,15 @@ from huiju.hub.settings import HubSettings
 from huiju.kube.client import Client
 from huiju.kube.clock import boottime
 from huiju.kube.credentials import Credentials
-from huiju.kube.errors import ApiStatus, KubeError, Transient, Unauthorized, first_of
+from huiju.kube.errors import ApiStatus, KubeError, TooMany, Transient, Unauthorized, first_of
 from huiju.kube.leading import LeaderClient
 from huiju.kube.resources import NAMESPACES
-from huiju.kube.transport import Observer
+from huiju.kube.transport import ClientSettings, Observer
 from huiju.scheduling.model import Link
 
 log = logging.getLogger(__name__)
+_TOO_MANY_PAUSE: Final = 60.0
+"""Seconds until a center is read again that showed more than the hub keeps: reading costs time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class CenterSide(Protocol):
 
     spec: ComputeCenterSpec
 
+    @property
+    def lost(self) -> bool:
+        """Whether the center has given no proof of life for long."""
+
     def alive(self, uid: str, at: float) -> None:
         """The center of this identity gave a sign of life at this time."""
 
@@ -75,6 +81,9 @@ class CenterSide(Protocol):
 
     def judge_loss(self) -> None:
         """The center was not reached: is it lost?"""
+
+    def disbelieve(self, claim: str) -> None:
+        """The center said something that cannot be true."""
 
 
 class CenterConnection:
@@ -100,6 +109,7 @@ class CenterConnection:
     async def run(self) -> None:
         """Keep the center connected until cancelled; every failure is tried again."""
         while True:
+            pause = self._hub.settings.center_retry
             try:
                 await self._connected()
             except* CredentialProblem as problems:
@@ -113,6 +123,11 @@ class CenterConnection:
                     f"The center refuses the credential: {errors.exceptions[0]}; renew it "
                     "(kubectl huiju join does) or look at the account in the center.",
                 )
+            except* TooMany as errors:
+                claim = f"It shows {first_of(errors)}."
+                self._center.disbelieve(claim)
+                self._center.stand(False, Reason.CLAIM_REFUSED, claim)
+                pause = max(pause, _TOO_MANY_PAUSE)
             except* (KubeError, TimeoutError, OSError) as errors:
                 self._center.stand(
                     None, Reason.CENTER_UNREACHABLE, f"No answer: {first_of(errors)}"
@@ -124,7 +139,7 @@ class CenterConnection:
                     None, Reason.CENTER_UNREACHABLE, "Internal error; see the hub's log."
                 )
             self._center.judge_loss()
-            await asyncio.sleep(self._hub.settings.center_retry)
+            await asyncio.sleep(pause)
 
     async def _connected(self) -> None:
         push, pull = self._center.spec.connection.push, self._center.spec.connection.pull
@@ -198,6 +213,7 @@ class CenterConnection:
             name=self._name,
             held=self._hub.held,
             observer=self._hub.observer(self._name),
+            settings=ClientSettings(most=self._hub.settings.center_objects),
         )
         async with client:
             await self._heartbeat(client)
@@ -239,6 +255,10 @@ class CenterConnection:
             except (Transient, TimeoutError) as error:
                 self._center.stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {error}")
                 self._center.judge_loss()
+                if self._center.lost:
+                    # What it holds may change unseen until it answers, and is read anew then: its
+                    # jobs may have left it, and no old epoch may be overlooked.
+                    raise
 
     async def _heartbeat(self, client: Client) -> None:
         """Proof of life and of identity in one call."""

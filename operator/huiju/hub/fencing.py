@@ -19,6 +19,7 @@ from huiju.hub.granter import Grantee, Granter
 from huiju.hub.jobcache import JobCache
 from huiju.hub.objects import JobObject
 from huiju.hub.sites import LIVE, Sites, called_for
+from huiju.hub.status import finished
 from huiju.kube.clock import boottime
 
 log = logging.getLogger(__name__)
@@ -62,12 +63,16 @@ class Fencing:
 
     def _settle(self, site: CenterRuntime) -> None:
         wanted = site.spec.lease.profile
-        if wanted != site.lease.profile:
-            site.lease.settle(wanted, guarded=self._guarded(site.name))
+        lease = site.lease
+        if wanted != lease.profile or lease.announced:
+            before = (lease.profile, lease.announced)
+            lease.settle(wanted, guarded=self._guarded(site.name))
+            if (lease.profile, lease.announced) != before:
+                site.changed()
         fence = site.lease.fence
         if fence.is_open or not site.synced or site.lost or site.lease.recorded_lost:
             return
-        stale = [*self.stale(site), *self._leaving(site)]
+        stale = [*self.stale(site), *self._leaving(site), *self._unknown(site)]
         if not stale:
             log.info("the center's lease is renewed from now on", extra={"center": site.name})
             fence.open()
@@ -101,8 +106,19 @@ class Fencing:
                 left.append(job)
         return left
 
+    def _unknown(self, site: CenterRuntime) -> list[JobObject]:
+        """Jobs there whose status still says that the center is lost: an earlier hub's write that
+        gives one up may be under way. Written once more, they refuse it."""
+        return [
+            job
+            for job in self._jobs
+            if job.status.phase == "Unknown"
+            and job.status.placement is not None
+            and job.status.placement.center == site.name
+        ]
+
     def _guarded(self, center: str) -> bool:
-        placements = (job.status.placement for job in self._jobs)
+        placements = (job.status.placement for job in self._jobs if not finished(job.status))
         return any(p is not None and p.guarded and p.center == center for p in placements)
 
 

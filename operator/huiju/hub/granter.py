@@ -225,6 +225,8 @@ async def _once(client: Client, center: str, grantee: Grantee, lease: LeaseObjec
             await write_grant(client, grantee.namespace, text, center)
     except NotFound:
         return True  # whoever asked took the Lease away; a new one brings the key again
+    except Unauthorized:
+        raise  # the credential is over, and the Secret may hold another by now
     except (KubeError, TimeoutError) as error:
         words = str(error) or "no answer in time"
         _note(center, grantee.fence, f"the lease cannot be answered: {words}")

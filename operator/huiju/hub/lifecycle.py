@@ -103,6 +103,8 @@ class Plan:
     """Look again at this time, seconds since the epoch."""
     fails_over: bool = False
     """The job leaves a lost center, as soon as its turn comes."""
+    written_off: bool = False
+    """The status gives up a placement in a center that does not answer."""
 
 
 _KIND_OF_STOP: dict[Reason, Failure] = {
@@ -312,7 +314,7 @@ def _lost(
     unwanted = _unwanted(job)
     if unwanted is not None:
         if failover.nothing_runs(placement, loss):
-            return Plan(_end_unwanted(job, status, unwanted, now))
+            return Plan(_end_unwanted(job, status, unwanted, now), written_off=True)
         message = f"{unwanted[1]} Takes effect when center {placement.center} answers again."
         again = loss.guards_end if placement.guarded and loss.guards_end > now else None
         return Plan(transitions.unknown(status, message, now), again=again)
@@ -327,7 +329,7 @@ def _lost(
             return Plan(transitions.unknown(status, message, now), again=now)
         case failover.GivenUp(reason, message):
             after = transitions.failed_over(status, reason, message, now, settings)
-            return Plan(after, fails_over=True)
+            return Plan(after, fails_over=True, written_off=True)
 
 
 def _in_no_center(job: JobObject, status: JobStatus, center: str, now: float) -> JobStatus:

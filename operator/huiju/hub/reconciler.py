@@ -145,7 +145,7 @@ class Reconciler:
         uid, before = job.metadata.uid, job.status.placement
         if plan.action is Action.CLEAR:
             await self._sites.clear(job)
-        if plan.fails_over:
+        if plan.written_off:
             self._sites.leaves(job)
         job = await self._write(job, plan)
         self._sites.learn_faults(job, now)

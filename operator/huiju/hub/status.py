@@ -182,6 +182,10 @@ def _ended(
     if any(c.type == RUNNING for c in status.conditions):
         base = replace(base, conditions=condition(base, RUNNING, False, reason, message, now))
     at = observed.finished_at if observed and observed.finished_at else now
+    # By the center's clock, which nothing but the center answers for: how long the job stays here
+    # after its end must not follow from it.
+    placed_at = seconds(status.placement.placed_at) if status.placement else 0.0
+    at = min(max(at, placed_at), now)
     started = observed.started_at if observed else None
     return replace(
         base,

@@ -43,6 +43,11 @@ class TooLarge(Transient):
     """The answer is longer than this client takes, so that no server can fill its memory."""
 
 
+class TooMany(KubeError):
+    """A collection holds more objects than this client keeps, so that no server can fill its
+    memory page by page or event by event."""
+
+
 class Silent(Transient):
     """A watch said nothing for too long: perhaps a quiet collection, perhaps a dead connection."""
 

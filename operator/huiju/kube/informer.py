@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast, get_type_hints
 import msgspec
 
 from huiju.kube.clock import boottime
-from huiju.kube.errors import Gone, KubeError, Silent, Unreadable
+from huiju.kube.errors import Gone, KubeError, Silent, TooMany, Unreadable
 from huiju.kube.reader import Reader
 from huiju.kube.resources import Resource
 from huiju.kube.wire import EventKind, decode, outline
@@ -132,6 +132,8 @@ class Informer(Generic[T]):
         self._fields = fields
         self._on_change = on_change
         self._backoff = backoff or Backoff()
+        most = client.settings.most
+        self._most = most.get(res.plural, most.get("")) if most is not None else None
         self._items: dict[str, T] = {}
         self._keys = _Keys(type, namespaced=res.namespaced)
         self._plain_keys = _Keys(_Any, namespaced=res.namespaced)
@@ -145,7 +147,11 @@ class Informer(Generic[T]):
         return float("inf") if self._proof is None else boottime() - self._proof
 
     async def run(self) -> NoReturn:
-        """Follow the server for ever, through every failure, until cancelled."""
+        """Follow the server for ever, through every failure, until cancelled.
+
+        Raises:
+            TooMany: it shows more objects than the client's settings allow.
+        """
         failures = 0
         shaken = False
         while True:
@@ -161,6 +167,8 @@ class Informer(Generic[T]):
                 ended_well = True
             except Gone:
                 self._version = ""
+            except TooMany:
+                raise
             except KubeError as error:
                 shaken = True
                 self._note(error)
@@ -177,6 +185,7 @@ class Informer(Generic[T]):
         """Read the whole collection, tell the differences, and the deletes that were missed."""
         seen: set[str] = set()
         version = ""
+        told = 0
         pages = self._client.list(
             self.resource,
             self._namespace,
@@ -188,6 +197,8 @@ class Informer(Generic[T]):
             async for page in pages:
                 if page.first:
                     seen.clear()
+                told += max(1, len(page.items))  # empty pages must not go on for ever either
+                self._bound(told)
                 for raw in page.items:
                     self._take(raw, seen)
                 version = page.resource_version
@@ -257,10 +268,19 @@ class Informer(Generic[T]):
             del self._items[key]
             self._tell(old, None)
             old = None
+        if old is None:
+            self._bound(len(self._items) + 1)
         if old is None or keys.version(old) != version:
             self._items[key] = obj
             self._tell(old, obj)
         return version
+
+    def _bound(self, number: int) -> None:
+        if self._most is not None and number > self._most:
+            raise TooMany(
+                f"more than {self._most:,} {self.resource.plural}: the hub keeps no more of one"
+                " center"
+            )
 
     def _drop(self, raw: msgspec.Raw) -> str:
         """Note that an object is gone; returns the version of its end."""

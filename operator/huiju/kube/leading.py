@@ -12,7 +12,7 @@ from collections.abc import Callable
 from huiju.kube.client import Client
 from huiju.kube.errors import Transient
 from huiju.kube.resources import Resource
-from huiju.kube.transport import CredentialsSource, Observer
+from huiju.kube.transport import ClientSettings, CredentialsSource, Observer
 
 
 class NotLeading(Transient):
@@ -28,9 +28,10 @@ class LeaderClient(Client):
         *,
         name: str,
         held: Callable[[], bool],
+        settings: ClientSettings | None = None,
         observer: Observer | None = None,
     ) -> None:
-        super().__init__(credentials, name=name, observer=observer)
+        super().__init__(credentials, name=name, settings=settings, observer=observer)
         self._held = held
 
     def _permit(self, _res: Resource) -> Callable[[], None] | None:

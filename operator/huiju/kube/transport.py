@@ -11,7 +11,7 @@ import asyncio
 import io
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +65,9 @@ class ClientSettings:
     """Bytes of an answer, unpacked; API servers hold no object above 1.5 MB."""
     largest_page: int = 32 << 20
     """The same for one page of a list; a longer one is asked for again in smaller pages."""
+    most: Mapping[str, int] | None = None
+    """Objects that a copy of a collection may hold, by plural name, "" for all others; None where
+    the server is trusted."""
 
 
 @dataclass(frozen=True, slots=True)

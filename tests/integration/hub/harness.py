@@ -88,16 +88,20 @@ async def hub_id_of(client: Client) -> str:
 
 @asynccontextmanager
 async def running(
-    cluster: Cluster, leash: Leash | None = None, **changes: Any
+    cluster: Cluster, leash: Leash | None = None, *, server: str | None = None, **changes: Any
 ) -> AsyncIterator[Hub]:
-    """Run a hub until the context ends; raises what ended it, if anything did."""
+    """Run a hub until the context ends; raises what ended it, if anything did.
+
+    `server` is where it finds its API server: a proxy, say.
+    """
     held: Callable[[], bool] = leash.held if leash is not None else (lambda: True)
-    async with LeashedClient(cluster.credentials(), name="hub", held=held) as client:
+    account = cluster.credentials(server)
+    async with LeashedClient(account, name="hub", held=held) as client:
         metrics = HubMetrics()
         hub = Hub(
             client,
             await hub_id_of(client),
-            cluster.credentials,
+            lambda: account,
             replace(FAST, **changes),
             metrics,
             held,

@@ -6,6 +6,7 @@ center is cut; the sentinels stay with their centers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from huiju.centers.lease import LeaseProfile
 from huiju.kube.resources import CROSS_REGION_JOBS, LEASES
 from lab import joining, runrecord
 from lab.fates import PLAYED, PREFIX
+from lab.faultrules import Fault
 from lab.kubeletprocess import KubeletProcess
 from lab.proxy import FaultProxy
 from tests.integration.hub import pulling
@@ -41,6 +43,7 @@ class Guarded:
     link: FaultProxy
     folder: Path
     record: Path
+    kubelets: dict[str, KubeletProcess]
 
     async def submit(self, name: str, **spec: Any) -> None:
         """A guarded job of real processes that saves checkpoints."""
@@ -66,6 +69,7 @@ class Guarded:
 @pytest.fixture
 async def guarded(world: World, tmp_path: Path) -> AsyncIterator[Guarded]:
     record = tmp_path / "runs.jsonl"
+    kubelets: dict[str, KubeletProcess] = {}
     async with AsyncExitStack() as stack:
         for name in ("east", "west"):
             client, center = world.center_clients[name], world.centers[name]
@@ -78,10 +82,11 @@ async def guarded(world: World, tmp_path: Path) -> AsyncIterator[Guarded]:
             kubeconfig = tmp_path / f"{name}.kubeconfig"
             kubeconfig.write_text(center.kubeconfig_text())
             url = f"http://127.0.0.1:{asks.lease_port}/lease"
-            stack.enter_context(KubeletProcess(kubeconfig, name, tmp_path / name, record, url))
+            kubelet = KubeletProcess(kubeconfig, name, tmp_path / name, record, url)
+            kubelets[name] = stack.enter_context(kubelet)
         link = await stack.enter_async_context(FaultProxy(world.centers["east"]))
         await joining.join(world.client, world.centers["east"], server=link.server)
-        yield Guarded(world, link, tmp_path, record)
+        yield Guarded(world, link, tmp_path, record, kubelets)
 
 
 def settings(lease: LeaseProfile = LEASE) -> dict[str, Any]:
@@ -134,6 +139,54 @@ async def test_a_guarded_job_of_a_lost_center_goes_on_elsewhere(guarded: Guarded
         await world.until_phase("train", "Cancelled")
         assert not runrecord.overlaps(guarded.runs())
         assert len(guarded.runs()) == 2
+
+
+async def test_a_center_that_returns_is_read_anew_before_its_lease_is_renewed(
+    guarded: Guarded,
+) -> None:
+    """What was made there while nobody heard of it is an old epoch by now, and must not start."""
+    world, link = guarded.world, guarded.link
+    async with running(world.hub, **settings()):
+        for center in ("east", "west"):
+            await world.until_center(center, lambda s: leased(s) == ("True", "Leased"))
+        await world.edit_center("west", cordoned=True)
+        guarded.kubelets["east"].kill()  # its image takes long
+        link.mute()
+        await guarded.submit("train", fate={"run_for": "60s"})
+        await world.until("train", lambda s: s.get("epoch") == 1)
+        await world.edit_center("west", cordoned=False)
+        await world.until("train", lambda s: s.get("epoch") == 2 and s["phase"] == "Running", LIMIT)
+        assert [c for c, _ in await world.workloads("train")].count("east") == 1, "made unheard"
+        guarded.kubelets["east"].start()
+        await until(lambda: bool(list(guarded.folder.glob("east/*/"))))
+        for verb in ("list", "watch"):
+            link.add(Fault.DELAY, verb, path="/jobs", seconds=5.0, count=2)
+        link.cut_all()
+        link.heal()
+        await world.until_center("east", lambda s: leased(s) == ("True", "Leased"), LIMIT)
+        await asyncio.sleep(2)
+        assert [run.who.cluster for run in guarded.runs()] == ["west"]
+        await world.edit("train", cancel=True)
+        await world.until_phase("train", "Cancelled")
+
+
+async def test_a_loss_that_was_written_and_not_acknowledged_is_one(guarded: Guarded) -> None:
+    world = guarded.world
+    async with (
+        FaultProxy(world.hub) as own,
+        running(world.hub, server=own.server, **settings()),
+    ):
+        await in_east(guarded, "train", "60s")
+        lost = own.add(Fault.LOSE, "patch", path="/computecenters/east/status", count=1)
+        guarded.link.partition()
+        await world.until_phase("train", "Unknown")
+        await world.until("train", lambda s: s.get("epoch") == 2 and s["phase"] == "Running", LIMIT)
+        assert lost.hits == 1
+        guarded.link.heal()
+        await world.until_center("east", lambda s: leased(s) == ("True", "Leased"))
+        await world.edit("train", cancel=True)
+        await world.until_phase("train", "Cancelled")
+        assert not runrecord.overlaps(guarded.runs())
 
 
 async def test_a_center_that_returns_in_time_keeps_its_job(guarded: Guarded) -> None:

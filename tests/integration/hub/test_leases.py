@@ -117,6 +117,20 @@ async def test_a_hub_that_is_busy_for_longer_than_a_lease_renews_it(
         assert float(left.split()[1]) > 0
 
 
+async def test_a_credential_that_is_over_is_read_again_before_the_lease_is(leasing: World) -> None:
+    center = leasing.centers["east"]
+    async with FaultProxy(center) as link, sentinel(center.credentials()) as guarding:
+        await joining.join(leasing.client, center, server=link.server)
+        async with running(leasing.hub, lease_profiles=PROFILES):
+            await until(lambda: guarding.asker.remaining() > 0)
+            # The watch of the Lease stays open, as one does whose token runs out meanwhile.
+            over = link.add(Fault.ANSWER, "patch", "update", path="/leases", code=401)
+            await joining.join(leasing.client, center)
+            await until(lambda: over.hits > 0)
+            await asyncio.sleep(SHORT.lease + 1)
+            assert guarding.asker.remaining() > 0
+
+
 async def _metrics(process: HubProcess) -> list[str]:
     import aiohttp
 

@@ -163,6 +163,22 @@ def test_a_pod_without_the_clusters_names_cannot_be_guarded() -> None:
     with pytest.raises(RenderRefused, match="dnsPolicy"):
         guarded(pod_spec(dnsPolicy="Default"))
     assert "dnsPolicy" not in guarded()
+    assert guarded(pod_spec(dnsPolicy="ClusterFirst", dnsConfig={"options": [{"name": "ndots"}]}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dnsPolicy", "None"),
+        ("dnsConfig", {"nameservers": ["127.0.0.1"]}),
+        ("hostAliases", [{"ip": "127.0.0.1", "hostnames": ["huiju-sentinel.huiju-system.svc"]}]),
+        ("shareProcessNamespace", True),
+    ],
+)
+def test_no_pod_answers_its_own_guard_or_reaches_its_process(field: str, value: object) -> None:
+    with pytest.raises(RenderRefused, match=rf"spec\.template\.spec\.{field}") as refusal:
+        guarded(pod_spec(**{field: value}))
+    assert refusal.value.reason is Reason.INVALID_TEMPLATE
 
 
 def test_the_rendezvous_port_must_not_be_the_guards() -> None:

@@ -206,6 +206,18 @@ def test_nothing_is_called_failed_while_a_pod_may_still_run(kind: str) -> None:
     assert (seen.state, seen.failure) == (State.PENDING, None)
 
 
+def test_a_pod_on_a_dead_node_keeps_no_failure_back() -> None:
+    """The Job controller says Failed once no pod is left, and this one stays for ever."""
+    dying = workload(condition("FailureTarget", "BackoffLimitExceeded"), workers=2, terminating=1)
+    peer = pod("Failed", index=0, containers=[exited(1)])
+    lost = pod(index=1, deleted=130)
+    assert see(dying, peer, lost, now=189).state is State.PENDING
+    seen = see(dying, peer, lost, now=191)
+    assert (seen.state, seen.failure) == (State.FAILED, Failure.APPLICATION)
+    unseen = workload(condition("FailureTarget", "BackoffLimitExceeded"), workers=2, terminating=2)
+    assert see(unseen, peer, lost, now=191).state is State.PENDING, "another pod may still run"
+
+
 # --- what cannot start ---------------------------------------------------------------------
 
 

@@ -149,3 +149,24 @@ def test_a_workload_of_unknown_origin_is_not_ours(origin: str) -> None:
     told = Told()
     told.job(made)
     assert told.seen == []
+
+
+def test_pods_whose_workload_never_shows_have_none() -> None:
+    told = Told()
+    told.pod(pod())
+    assert told.seen[-1].reason is None
+    told.now += 121
+    (seen,) = told.tracker.observations_of(UID)
+    assert (seen.state, seen.reason) == (State.PENDING, Reason.WORKLOAD_GONE)
+
+
+def test_a_pod_of_a_dead_node_without_a_workload_holds_nothing_up() -> None:
+    told = Told(started=False)
+    told.pod(pod(deleted=30))
+    told.tracker.start()
+    assert told.states == [State.PENDING]
+    told.now += 121
+    for entry in told.tracker.unsettled():
+        told.tracker.look(entry)
+    assert told.states == [State.PENDING, State.GONE]
+    assert told.tracker.observations_of(UID) == ()
