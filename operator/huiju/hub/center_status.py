@@ -96,8 +96,10 @@ def leased(site: CenterRuntime, now: float) -> tuple[str, Reason, str]:
     if not fence.asks(now) and not fence.remaining(now):
         message = "No sentinel asks; jobs with failover run here unguarded, as docs/safety.md says."
         return "False", Reason.NO_SENTINEL, message
-    if site.synced and not fence.is_open:
-        message = "Workloads of epochs that no longer count are stopped before it is renewed."
+    if not fence.is_open and site.version:
+        message = "What the center holds is read before it is renewed."
+        if site.synced:
+            message = "Workloads of epochs that no longer count are stopped before it is renewed."
         return "False", Reason.LEASE_WITHHELD, message
     return "True", Reason.LEASED, f"Renewed for {span} at a time."
 

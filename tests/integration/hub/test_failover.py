@@ -150,15 +150,25 @@ async def test_a_center_that_returns_is_read_anew_before_its_lease_is_renewed(
         for center in ("east", "west"):
             await world.until_center(center, lambda s: leased(s) == ("True", "Leased"))
         await world.edit_center("west", cordoned=True)
+        await world.submit("before", accelerators=ASCEND)  # makes the namespace there
+        await world.until_phase("before", "Succeeded")
         guarded.kubelets["east"].kill()  # its image takes long
-        link.mute()
+        link.add(Fault.HANG, "watch", path="/jobs")
+        link.cut_all()
+        real = r"/jobs(\?(?!.*dryRun)|/|$)"
+        link.add(Fault.LOSE, "create", path=real, count=1)
+        link.add(Fault.HANG, "create", "get", path=real)
         await guarded.submit("train", fate={"run_for": "60s"})
-        await world.until("train", lambda s: s.get("epoch") == 1)
+        async with asyncio.timeout(PATIENCE):
+            while not await world.workloads("train"):
+                await asyncio.sleep(0.05)
+        link.partition()
         await world.edit_center("west", cordoned=False)
         await world.until("train", lambda s: s.get("epoch") == 2 and s["phase"] == "Running", LIMIT)
-        assert [c for c, _ in await world.workloads("train")].count("east") == 1, "made unheard"
+        assert [c for c, _ in await world.workloads("train")].count("east") == 1
         guarded.kubelets["east"].start()
         await until(lambda: bool(list(guarded.folder.glob("east/*/"))))
+        link.rules.clear()
         for verb in ("list", "watch"):
             link.add(Fault.DELAY, verb, path="/jobs", seconds=5.0, count=2)
         link.cut_all()
