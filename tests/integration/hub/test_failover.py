@@ -158,7 +158,7 @@ async def test_a_center_that_returns_is_read_anew_before_its_lease_is_renewed(
         real = r"/jobs(\?(?!.*dryRun)|/|$)"
         link.add(Fault.LOSE, "create", path=real, count=1)
         link.add(Fault.HANG, "create", "get", path=real)
-        await guarded.submit("train", fate={"run_for": "60s"})
+        await guarded.submit("train", fate={"run_for": "600s"})
         async with asyncio.timeout(PATIENCE):
             while not await world.workloads("train"):
                 await asyncio.sleep(0.05)
@@ -170,7 +170,7 @@ async def test_a_center_that_returns_is_read_anew_before_its_lease_is_renewed(
         await until(lambda: bool(list(guarded.folder.glob("east/*/"))))
         link.rules.clear()
         for verb in ("list", "watch"):
-            link.add(Fault.DELAY, verb, path="/jobs", seconds=5.0, count=2)
+            link.add(Fault.DELAY, verb, path="/jobs", seconds=20.0, count=2)
         link.cut_all()
         link.heal()
         await world.until_center("east", lambda s: leased(s) == ("True", "Leased"), LIMIT)

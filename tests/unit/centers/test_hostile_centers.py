@@ -23,7 +23,7 @@ from huiju.centers.patrol import Patrol
 from huiju.centers.podusage import SensedPod, read_pod
 from huiju.centers.syncer import Syncer
 from huiju.centers.tracker import Tracker
-from huiju.kube.client import Client
+from huiju.kube.client import Client, ClientSettings
 from huiju.kube.errors import NotFound, Unreadable
 from huiju.kube.informer import Informer, older
 from huiju.kube.resources import JOBS, Resource
@@ -40,6 +40,7 @@ class Server:
     """Answers every question with what the test gave; keeps what was asked to be deleted."""
 
     name = "hostile"
+    settings = ClientSettings()
 
     def __init__(self, *items: bytes) -> None:
         self.items = items
