@@ -140,7 +140,8 @@ async def test_revoked_while_it_is_copied_no_link_is_signed_any_more(
 async def test_a_copy_is_checked_mended_and_removed_by_command(
     world: World, tmp_path: Path
 ) -> None:
-    async with moving(world, tmp_path, SIZES) as data, running(world.hub):
+    trail = tmp_path / "audit.jsonl"
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub, audit_file=trail):
         await data.share()
         await data.publish("v1")
         await data.replicate()
@@ -164,6 +165,17 @@ async def test_a_copy_is_checked_mended_and_removed_by_command(
         await data.until(lambda r: not r)
         assert not list((data.root / "store" / "huiju-data").rglob("*.bin"))
         await until_nothing_is_left(data)
+        async with asyncio.timeout(PATIENCE):
+            while "CopyRemoved" not in trail.read_text():
+                await asyncio.sleep(0.1)
+        # It was there all the time that it was read, and was removed once.
+        told = [json.loads(line)["event"] for line in trail.read_text().splitlines()]
+        assert told.count("CopyVerified") == 3
+        assert [event for event in told if event.startswith("Copy")][-2:] == [
+            "CopyLeaves",
+            "CopyRemoved",
+        ]
+        assert told.count("CopyRemoved") == 1
 
 
 async def test_no_link_no_copy(world: World, tmp_path: Path) -> None:

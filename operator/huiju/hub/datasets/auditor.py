@@ -41,6 +41,7 @@ class Fact:
     state: str
     """What it has come to; another state is another line."""
     event: str
+    """Empty where it is worth no line: what was told of it last still holds."""
     fields: Fields
 
 
@@ -79,8 +80,12 @@ class Auditor:
         if self._told is None:
             self._told = _told_before(trail)
         told = self._told
-        records, now = [], {}
+        records: list[Fields] = []
+        now: dict[str, tuple[str, Fields]] = {}
         for fact in facts:
+            if not fact.event:
+                now |= {fact.about: told[fact.about]} if fact.about in told else {}
+                continue
             now[fact.about] = (fact.state, fact.fields)
             if fact.about not in told or told[fact.about][0] != fact.state:
                 records.append(_record(at, fact.event, fact.about, fact.state, fact.fields))
@@ -108,6 +113,8 @@ class Auditor:
         for replica in self._catalog.replicas():
             if replica.phase in _PHASES:
                 yield _copy(replica)
+            elif replica.phase != "Gone":  # it waits, or is read again: its bytes are no less there
+                yield Fact(f"copy/{replica.uid}", "", "", {})
         for replica, served in self._signed():
             yield _links(replica, served)
         for job in self._jobs():
