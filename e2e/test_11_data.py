@@ -45,6 +45,7 @@ def south_serves(net: Network) -> None:
         {
             **MOVES,
             "agent": {"enabled": True, "center": "south", "data": {"enabled": True, "only": True}},
+            "policy": {"dataSources": [f"*/corpus-zh=s3:{KEY}/corpora/zh"]},
         }
     )
     until(
