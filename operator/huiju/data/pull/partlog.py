@@ -70,11 +70,12 @@ class PartLog:
         self.done = 0
         for part in parts:
             self._set(part)
-        records = b"".join(
-            part.to_bytes(_RECORD, "big") for part in range(self.total) if part in self
-        )
+        records = bytearray()
+        for part in range(self.total):
+            if part in self:
+                records += part.to_bytes(_RECORD, "big")
         self.close()
-        write_whole(self._file, _head(boot) + records)
+        write_whole(self._file, _head(boot) + bytes(records))
         self.trusted = True
         self._end = _HEAD + len(records)
         self._fd = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
