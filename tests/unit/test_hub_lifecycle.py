@@ -435,6 +435,7 @@ def test_a_job_is_told_at_once_and_stopped_when_its_grace_is_over() -> None:
     assert after.placement is None
     assert after.history[0].reason == "GrantRevoked"
     assert after.placement_failures == 0
+    assert "DataAllowed" not in words(after), "with the same write: nothing will be stopped now"
     refused = Verdict(False, Reason.GRANT_REVOKED, "revoked")
     waits = decide(job(after), refused, Seen(), NOW + 620, SETTINGS).status
     assert (waits.phase, waits.reason) == ("Queued", "GrantRevoked")

@@ -154,8 +154,10 @@ def decide(
             ends = withdrawal.ends_at(status, withdrawn) if withdrawn is not None else None
             if withdrawn is None or ends is None or now < ends:
                 plan = _with_placement(job, status, status.placement, seen, now, settings)
-                return plan if ends is None else _looked_at(plan, ends)
-            return _taken(job, status, status.placement, withdrawn, seen, now, settings)
+                return plan if ends is None else _looked_at(_untold(plan, now), ends)
+            return _untold(
+                _taken(job, status, status.placement, withdrawn, seen, now, settings), now
+            )
 
 
 def _after_the_end(job: JobObject, status: JobStatus, now: float, settings: HubSettings) -> Plan:
@@ -223,6 +225,13 @@ def _with_placement(
 def _looked_at(plan: Plan, at: float) -> Plan:
     """The plan, and a look at this time at the latest."""
     return replace(plan, again=min(plan.again or at, at))
+
+
+def _untold(plan: Plan, now: float) -> Plan:
+    """The plan; a job that has left its placement has no data that could be taken from it."""
+    if plan.status.placement is not None:
+        return plan
+    return replace(plan, status=withdrawal.noted(plan.status, None, now))
 
 
 def _taken(
