@@ -66,7 +66,12 @@ class Heads:
             return
         # Heads without a known end count too: looking for one is what costs.
         self._seen += 1
-        if self.waited(found) < (policy.patience if seen.at == inf else policy.hold_after):
+        waited = self.waited(found)
+        if waited < (policy.patience if seen.at == inf else policy.hold_after):
+            return
+        if seen.learned and waited < policy.starving and self.now + policy.certain < seen.at < inf:
+            # So early, nodes would stand idle for a start that mostly comes otherwise.
+            self.wakes = min(self.wakes, seen.at - policy.certain)
             return
         self._held.add(uid)
         self._holders.add(uid)
@@ -127,6 +132,7 @@ class Heads:
             lambda state, want: self.scorer.toll(
                 wish, state.center.name, want.alternative, want.gflops(state), self.now
             ),
+            uncertain=self.world.policy.uncertain,
             held=held,
         )
 

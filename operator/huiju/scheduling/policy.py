@@ -31,6 +31,13 @@ class Policy:
 
     Longer lets more jobs pass and shortens the mean wait; shorter shortens the longest wait.
     """
+    certain: float = 300.0
+    """A start that rests on learned run times is believed so long before it, and nodes are held."""
+    uncertain: float = 3600.0
+    """What each worker that has no place yet adds to a start that rests on learned run times.
+
+    The ends of many jobs together come later than the latest of the middle ones that are expected.
+    """
     starving: float = 14_400.0
     """A head that waited so long gets its nodes before any queue's turn."""
     reservations: int = 16

@@ -2,9 +2,9 @@
 
 Decides the reservation of a blocked head: in each center the earliest time at which enough nodes
 are free together, and which nodes; of all centers the one where waiting and running cost least.
-Rests on run times that users told; where no end is known the time is infinite, and the nodes are
-those of the center that lacks least. Invariant: nodes held for another job are left out, so
-reservations never overlap.
+Rests on run times that users told or ended jobs tell; where no end is known the time is infinite,
+and the nodes are those of the center that lacks least. Invariant: nodes held for another job are
+left out, so reservations never overlap.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Forecast:
     """Workers that have no place now."""
     waits_for: int
     """Jobs that must end first."""
+    learned: bool = False
+    """Whether it rests on run times that no user told, but ended jobs."""
 
 
 @dataclass(slots=True)
@@ -71,12 +73,15 @@ def forecast(
     home: str,
     cost: Callable[[CenterState, Want], float],
     *,
+    uncertain: float = 0.0,
     held: bool = False,
 ) -> Forecast | None:
     """The start that costs least, waiting included, None if no center could ever take the job.
 
-    `cost` is what running there costs besides the wait, in seconds. What is kept for other jobs is
-    left out unless `held`.
+    `cost` is what running there costs besides the wait, in seconds; `uncertain` is what it costs
+    for each worker that has no place now, where ends are but learned: so nodes that came free for
+    a gang are not left for another center that only promises to be sooner. What is kept for other
+    jobs is left out unless `held`.
     """
     best: tuple[tuple[float, int, float, bool, str, int], Forecast] | None = None
     for state, want in sites:
@@ -87,7 +92,8 @@ def forecast(
             continue
         missing = seen.missing if seen.at == inf else 0
         away = seen.center != home
-        rank = (seen.at + more, missing, more, away, seen.center, seen.alternative)
+        doubt = uncertain * seen.missing if seen.learned else 0.0
+        rank = (seen.at + more + doubt, missing, more, away, seen.center, seen.alternative)
         if best is None or rank < best[0]:
             best = (rank, seen)
     return None if best is None else best[1]
@@ -224,19 +230,21 @@ class Room:
     def expect(self, ends: Ends, now: float, limit: float) -> Forecast | None:
         """The earliest time up to `limit` at which the gang fits."""
         missing = max(0, self.fitter.shape.workers - self.count)
-        at, ended = now, 0
+        at, ended, learned = now, 0, False
         for end, placed in ends.jobs():
             if self.fits():
                 break
             if end > limit:
                 return None
             at = max(end, now)
-            ended += self.give_back(placed)
+            if self.give_back(placed):
+                ended += 1
+                learned = learned or placed.job.alike > 0
         if not self.fits():
             return None
         name = self.state.center.name
         nodes = self._nodes(self.fitter.shape.workers)
-        return Forecast(at, name, self.want.alternative, nodes, missing, ended)
+        return Forecast(at, name, self.want.alternative, nodes, missing, ended, learned)
 
     def _nodes(self, workers: int) -> tuple[str, ...]:
         ask, most, slots = self.want.ask, self.fitter.shape.workers, []

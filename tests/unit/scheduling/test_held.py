@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -123,6 +124,54 @@ def test_holding_can_begin_later() -> None:
     assert made.wakes_at == 300.0
     made.set_job(job("b", 4, submitted=2.0))
     assert uids(made.cycle(300.0)) == []
+
+
+def learned(uid: str, node: str, runtime: float, center: str = "east") -> Placed:
+    """A whole node is held by a job that is expected to run as long as ended ones did."""
+    one = job(uid, 8, expected_runtime=runtime, runtimes=(runtime,), alike=5)
+    return Placed(one, center, 0, 8, 8 * CARD, 0.0, None, (Assignment(node, 1),))
+
+
+def test_a_start_that_rests_on_learned_run_times_is_believed_shortly_before() -> None:
+    """Far off, nodes would stand idle for it; a start that rests on users' words is believed."""
+    for alike, passes in ((5, ["passes"]), (0, [])):
+        busy = learned("r", "n0", 3000.0)
+        made = world(replace(busy, job=replace(busy.job, alike=alike)))
+        made.set_job(job("gang", 8, 2))
+        made.set_job(job("passes", 8, submitted=1.0, expected_runtime=9000.0))
+        assert uids(made.cycle(10.0)) == passes
+    made = world(learned("r", "n0", 3000.0))
+    made.set_job(job("gang", 8, 2))
+    made.cycle(1000.0)
+    assert made.wakes_at == 2700.0
+    made.set_job(job("late", 8, submitted=1.0, expected_runtime=9000.0))
+    assert uids(made.cycle(2700.0)) == []
+
+
+def test_a_head_that_starves_is_believed_whatever_its_start_rests_on() -> None:
+    made = world(learned("r", "n0", 30_000.0))
+    made.set_job(job("gang", 8, 2))
+    assert made.cycle(10.0).placed == ()
+    made.set_job(job("late", 8, submitted=1.0, expected_runtime=90_000.0))
+    assert uids(made.cycle(14_400.0)) == []
+
+
+def test_a_gang_keeps_to_the_center_that_lacks_least_where_ends_are_learned() -> None:
+    """Two ends that are sooner by what is learned promise less than one that is a bit later."""
+    near = [learned(f"n{i}", f"near-{i}", 1000.0, "near") for i in range(2)]
+    far = learned("f", "far-0", 2000.0, "far")
+    centers = [
+        Center("near", tuple(bucket([p.assignments[0].node], taken=8) for p in near)),
+        Center("far", (bucket(["far-0"], taken=8), bucket(["far-1"]))),
+    ]
+    for alike, expected in ((5, "far"), (0, "near")):
+        made = core(centers, [job("gang", 8, 2)])
+        for one in (*near, far):
+            made.set_placed(replace(one, job=replace(one.job, alike=alike)))
+        made.cycle(1.0)
+        told = made.explain("gang", 1.0)
+        assert told is not None
+        assert told.predicted_center == expected
 
 
 def test_a_large_gang_is_not_starved_by_a_stream_of_small_jobs() -> None:
