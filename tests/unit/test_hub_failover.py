@@ -124,6 +124,8 @@ def test_a_job_that_is_to_stop_stops_when_nothing_of_it_runs(
 ) -> None:
     early = lost(LOSS, failover=RESCHEDULE, **spec)
     assert early.status.phase == "Unknown"
+    assert not early.written_off
+    assert lost(OVER, failover=RESCHEDULE, **spec).written_off, "its write may still be under way"
     assert early.again == END
     assert "when center south answers again" in early.status.message
     assert lost(OVER, failover=RESCHEDULE, **spec).status.phase == phase

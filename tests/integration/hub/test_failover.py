@@ -234,13 +234,15 @@ async def test_an_unguarded_job_leaves_on_two_words_its_users_and_the_owners(
         said = await huiju(world, "failover", "plain")
         assert (said.code, said.err) == (0, "")
         await world.until("plain", lambda s: "declare-dead east" in s["message"])
-        await world.until_center("east", lambda s: bool(s.get("lostSince")))
+        gone = await world.until_center("east", lambda s: bool(s.get("lostSince")))
         unasked = await huiju(world, "declare-dead", "east")
         assert (unasked.code, "give --yes" in unasked.err) == (1, True)
         assert f"1 job(s) will run elsewhere: {world.namespace}/plain" in unasked.out
         assert (await world.status("plain"))["epoch"] == 1
         declared = await huiju(world, "declare-dead", "east", "--yes")
         assert (declared.code, declared.err) == (0, "")
+        word = (await world.center("east"))["spec"]["declaredDead"]
+        assert word == gone["lostSince"], "no clock but the hub's"
         status = await world.until("plain", lambda s: s.get("epoch") == 2)
         assert status["history"][0]["reason"] == "DeclaredDead"
         await world.until_phase("plain", "Running")

@@ -107,10 +107,19 @@ async def until_ready(world: World, status: str) -> Fields:
     return found(await world.until_center("north", lambda c: found(c).get("status") == status))
 
 
-@pytest.mark.parametrize("known", [True, False])
-async def test_a_center_with_a_spec_that_cannot_be_used_says_so(world: World, known: bool) -> None:
-    """The schema cannot know all time zones."""
-    wrong, right = ({"spec": {"timeZone": zone}} for zone in ("Asia/Shangai", "Asia/Shanghai"))
+@pytest.mark.parametrize(
+    ("known", "field", "bad", "good"),
+    [
+        (True, "timeZone", "Asia/Shangai", "Asia/Shanghai"),
+        (False, "timeZone", "Asia/Shangai", "Asia/Shanghai"),
+        (True, "declaredDead", "2999-01-01T00:00:00Z", None),
+    ],
+)
+async def test_a_center_with_a_spec_that_cannot_be_used_says_so(
+    world: World, known: bool, field: str, bad: str, good: str | None
+) -> None:
+    """The schema knows neither all time zones nor what time it is."""
+    wrong, right = ({"spec": {field: value}} for value in (bad, good))
     if not known:
         await world.client.patch(COMPUTE_CENTERS, "north", wrong)
     async with running(world.hub):
@@ -120,8 +129,7 @@ async def test_a_center_with_a_spec_that_cannot_be_used_says_so(world: World, kn
             await world.client.patch(COMPUTE_CENTERS, "north", wrong)
         said = await until_ready(world, "False")
         assert said["reason"] == "InvalidSpec"
-        assert "spec.timeZone" in said["message"]
-        assert "Asia/Shangai" in said["message"]
+        assert f"spec.{field}" in said["message"]
         await world.edit("wait", suspend=False)
         status = await world.until("wait", lambda s: s.get("phase") == "Queued")
         assert status.get("placement") is None
