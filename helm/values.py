@@ -321,6 +321,11 @@ class Policy(Values):
     host_paths: list[str] = Field(
         [], description="Folders of nodes that pods may mount, such as a driver's; empty is none."
     )
+    data_sources: list[str] = Field(
+        [],
+        description="What data sets may be served from, `NAMESPACE/NAME=SOURCE` with a folder,"
+        " `s3:SECRET/BUCKET/PREFIX` or `web:SECRET@URL`; empty is none.",
+    )
     max_share_percent: int = Field(
         100, ge=0, le=100, description="Of each extended resource, held by the federation."
     )

@@ -73,6 +73,7 @@ def rows(policy: Policy, known: Known) -> Iterator[tuple[str, str]]:
     yield "imagePrefixes", _words(policy.image_prefixes, ALL)
     yield "priorityClasses", _words(policy.priority_classes, ALL)
     yield "hostPaths", _words(policy.host_paths, NONE)
+    yield "dataSources", _words(tuple(map(str, policy.data_sources)), NONE)
     for resource, units in sorted(known.units.items()):
         most = policy.most_of(resource, units.allocatable)
         yield "units", f"{most} of {units.allocatable} {resource}, {units.federated} held now"

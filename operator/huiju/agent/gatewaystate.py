@@ -108,6 +108,10 @@ class GatewayState:
         source = share.spec.source
         if source.center != self._settings.center or source.s3 is not None:
             return False
+        try:
+            await self._sources.offered(share)
+        except SourceRefused:
+            return False  # told where links are asked for
         if source.http is not None:
             token = await self._sources.web_token(source.http)
             if token:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from huiju.agent.offers import Offer, OfferRefused, offer
 from huiju.api.reasons import Reason
 from huiju.centers.bundle import Bundle, KubeDict
 from huiju.centers.hostaccess import below, host_access, host_paths
@@ -36,7 +37,8 @@ class PolicyRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The owner's word. Empty means all, but for `center_namespaces` and `host_paths`: none."""
+    """The owner's word. Empty means all, but for `center_namespaces`, `host_paths` and
+    `data_sources`: none."""
 
     namespaces: tuple[str, ...] = ()
     """Patterns of hub namespaces whose jobs are let in; `*` stands for any characters."""
@@ -50,6 +52,8 @@ class Policy:
     """The ceiling of priority, in the owner's own classes; then every pod must name one."""
     host_paths: tuple[str, ...] = ()
     """Folders of the nodes that pods may mount, each with everything below it."""
+    data_sources: tuple[Offer, ...] = ()
+    """What shares of data sets may be served from."""
     max_share_percent: int = 100
     """Of the allocatable units of each extended resource."""
     max_units: tuple[tuple[str, int], ...] = ()
@@ -86,6 +90,8 @@ def parse(data: Mapping[str, str]) -> Policy:
                 found[name] = tuple(_units(key, word) for word in words)
             case "kinds":
                 found[name] = tuple(_kind(key, word) for word in words)
+            case "data_sources":
+                found[name] = tuple(_offer(key, word) for word in words)
             case _:
                 found[name] = words
     return Policy(**found)
@@ -109,6 +115,13 @@ def _kind(key: str, word: str) -> str:
     if word not in KINDS:
         raise PolicyRefused(f"{key}: {word!r} is no kind of a job; known are {', '.join(KINDS)}")
     return word
+
+
+def _offer(key: str, word: str) -> Offer:
+    try:
+        return offer(word)
+    except OfferRefused as refusal:
+        raise PolicyRefused(f"{key}: {refusal}") from None
 
 
 def _camel(name: str) -> str:

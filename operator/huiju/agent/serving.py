@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import ValidationError
 
+from huiju.agent import wishes
 from huiju.agent.settings import AgentSettings
 from huiju.agent.sources import SourceRefused, Sources
 from huiju.api.center import ComputeCenterSpec
@@ -26,7 +27,7 @@ from huiju.api.reasons import Reason
 from huiju.api.transfer import CenterServingSpec, LinkNeed
 from huiju.centers.mailbox import mailbox_of
 from huiju.centers.objects import Meta
-from huiju.data.access import Place, Refused
+from huiju.data.access import Place, Refused, Share
 from huiju.data.authority import Asked, Authority, Granted
 from huiju.data.links import Need
 from huiju.data.signing import Transfer, answer
@@ -36,7 +37,9 @@ from huiju.kube.informer import Informer
 from huiju.kube.resources import (
     CENTER_SERVINGS,
     COMPUTE_CENTERS,
+    CROSS_REGION_JOBS,
     DATASET_GRANTS,
+    DATASET_REPLICAS,
     DATASET_SHARES,
     Resource,
 )
@@ -112,7 +115,8 @@ class Serving:
     ) -> bytes | Refused:
         try:
             authority = await self.authority(spec)
-            asked = Asked(spec.share_uid, spec.digest, spec.center, tuple(spec.namespaces))
+            namespaces = await self._believed(authority, spec)
+            asked = Asked(spec.share_uid, spec.digest, spec.center, namespaces)
             verdict = authority.judge(asked, now)
             if isinstance(verdict, Refused):
                 return verdict
@@ -142,6 +146,7 @@ class Serving:
             return Refused(
                 Reason.UNKNOWN_DATASET, f"{share.key} is not kept in {self._settings.center}."
             )
+        await self._sources.offered(share)
         linker = await self._sources.linker(share)
         listed = await self._sources.listed(share, spec.digest)
         transfer = Transfer(
@@ -162,6 +167,29 @@ class Serving:
         for line in bad:
             log.warning("not understood", extra={"object": line})
         return found
+
+    async def _believed(self, authority: Authority, spec: CenterServingSpec) -> tuple[str, ...]:
+        """The namespaces of a request; the share's own only if its people want the copy there."""
+        share, place = authority.share(spec.share_uid), authority.place(spec.center)
+        named = tuple(spec.namespaces)
+        if share is None or place is None or share.namespace not in named:
+            return named
+        if wishes.ruled(share, place) or await self._wanted(share, spec):
+            return named
+        return tuple(each for each in named if each != share.namespace)
+
+    async def _wanted(self, share: Share, spec: CenterServingSpec) -> bool:
+        ref = spec.replica
+        if ref is not None and ref.namespace == share.namespace:
+            replica = await self.get(DATASET_REPLICAS, ref.name, ref.namespace)
+            if wishes.ordered(replica, share, spec):
+                return True
+        jobs = [
+            await self.get(CROSS_REGION_JOBS, job.name, job.namespace)
+            for job in spec.jobs
+            if job.namespace == share.namespace
+        ]
+        return wishes.read_by(jobs, share)
 
     async def get(self, res: Resource, name: str, namespace: str | None) -> Fields | None:
         """An object of the hub as it is now, None where there is none; raises KubeError."""

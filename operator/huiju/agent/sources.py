@@ -1,8 +1,8 @@
 """The sources of the center's own data: their keys, their manifests, and links to them.
 
 Decides how each kind of source is reached. Invariants: a key is read when links are made, used and
-forgotten; a manifest is believed by its digest alone; nothing that is logged has a key or an
-address with a signature in it.
+forgotten, and only for shares to which the center's owner offers it; a manifest is believed by its
+digest alone; nothing that is logged has a key or an address with a signature in it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
+from huiju.agent.offers import not_offered
+from huiju.agent.policy import Policy, PolicyRefused, parse
 from huiju.agent.settings import AgentSettings
 from huiju.api.dataset import HttpSource, S3Source
 from huiju.api.reasons import Reason
+from huiju.centers.agentrole import POLICY
 from huiju.data import manifest
 from huiju.data.access import Refused, Share
 from huiju.data.manifest import ManifestRefused, Reader
@@ -31,7 +34,7 @@ from huiju.data.sigv4 import Bucket, Key, Signer
 from huiju.data.tokens import KEY_BYTES
 from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, NotFound, Transient
-from huiju.kube.resources import SECRETS
+from huiju.kube.resources import CONFIG_MAPS, SECRETS
 
 GATEWAY: Final = "huiju-gateway"
 """Secret in the agent's namespace that the center's gateway reads."""
@@ -63,6 +66,20 @@ class Sources:
         """Close what is open."""
         if self._session is not None:
             await self._session.close()
+
+    async def offered(self, share: Share) -> None:
+        """Raise SourceRefused where the center's owner does not offer the source to the share."""
+        try:
+            found = await self._center.get(CONFIG_MAPS, POLICY, self._settings.namespace)
+            policy = parse(found.get("data") or {})
+        except NotFound:
+            policy = Policy()
+        except PolicyRefused as refusal:
+            message = f"The owner's policy in center {self._settings.center}: {refusal}"
+            raise SourceRefused(Reason.PERMISSION_DENIED, message) from None
+        refused = not_offered(policy.data_sources, share, self._settings.center)
+        if refused is not None:
+            raise SourceRefused(refused.reason, refused.message)
 
     async def linker(self, share: Share) -> Linker:
         """What makes links; raises SourceRefused, KubeError."""

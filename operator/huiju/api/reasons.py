@@ -556,7 +556,7 @@ SECTIONS: Final[dict[str, dict[Reason, Description]]] = {
             "Nothing needs to be done; `kubectl huiju transfers` shows how far it is.",
         ),
         Reason.TRANSFER_PENDING: Description(
-            "The transfer has its number and its room, and the center has not taken it up yet.",
+            "The transfer waits for room that is being made, or for the center to take it up.",
             "Wait some seconds; if it stays, see whether the center answers.",
         ),
         Reason.COPYING: Description(

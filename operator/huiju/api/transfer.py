@@ -185,6 +185,10 @@ class CenterServingSpec(ApiModel):
     """Namespaces on whose behalf: one that may use the data is enough."""
     grants: Annotated[list[Named], ATOMIC, Field(max_length=64)] = []
     """DatasetGrants to look at."""
+    replica: Named | None = None
+    """The DatasetReplica, which shows whether a person of the owner's ordered the copy."""
+    jobs: Annotated[list[Named], ATOMIC, Field(max_length=8)] = []
+    """CrossRegionJobs of the share's own namespace that wait for it."""
     include: Globs = []
     """Patterns of the files that are copied; empty is all."""
     exclude: Globs = []

@@ -129,6 +129,13 @@ SERVING: Final = (
         "Judges by itself, at each signing, the share, the grants and the center that a request"
         " names; it can list none of them.",
     ),
+    RoleRule(
+        _HUIJU,
+        ("datasetreplicas", "crossregionjobs"),
+        ("get",),
+        "Sees that a person ordered a copy, or that a job of the share's own namespace reads it,"
+        " before anything goes out without a grant; it can list none of them.",
+    ),
 )
 """Of the agent's account on the whole hub, where the center is the source of data sets."""
 

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from huiju.cli import copies, deciding, describing, publishing
+from huiju.cli import copies, deciding, describing, fetching, publishing
 from huiju.cli.failures import OK, UsageError
 from huiju.cli.session import Session
 
@@ -44,6 +44,12 @@ the version to the share. The key of a bucket comes from AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, the token of a web server from HUIJU_SOURCE_TOKEN. With --from-job the
 version says that it was made from all that the job read.
 
+bringing data into the source before, with rclone, from any store that it has as a remote:
+  kubectl huiju dataset fetch team-a/corpus-zh --from oldstore:corpora/zh
+
+It copies and never deletes; a file that is there already is never changed. Remotes are those of
+rclone's own configuration or environment; the key of the share's bucket comes from AWS_* as above.
+
 descriptions, as Croissant:
   kubectl huiju dataset export team-a/corpus-zh --version v4 >croissant.json
   kubectl huiju dataset export team-a/corpus-zh --manifest .huiju/manifests/9f86d0….ndjson
@@ -58,6 +64,7 @@ ACTIONS: Final[dict[str, Callable[[Session, str], None]]] = {
     "replicate": copies.replicate,
     "verify": copies.verify,
     "rm": copies.remove,
+    "fetch": fetching.fetch,
     "publish": publishing.publish,
     "export": describing.export,
     "import": describing.take_over,
@@ -94,7 +101,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--expires", metavar="DURATION", help="grant: how long it is asked for, such as 90d")
     add("--accept-license", metavar="SPDX", help="grant: the license that you have read")
     add("--reason", metavar="TEXT", default="", help="approve, deny, suspend, revoke: why")
-    add("--source", metavar="FOLDER", help="publish: where the folder is on this machine")
+    add(
+        "--from", dest="origin", metavar="REMOTE:PATH", help="fetch: what rclone copies, and whence"
+    )
+    add("--source", metavar="FOLDER", help="fetch, publish: where the folder is on this machine")
     add("--channel", metavar="NAME", help="publish: a channel that is to mean the version")
     add("--license", metavar="SPDX", help="publish: license of the version, if not the share's")
     add("--derived-from", metavar="DIGEST", action="append", help="publish: what it is made from")
@@ -104,7 +114,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", help="publish: write the manifest here, not into the source")
     add("--follow-links", action="store_true", help="publish: read what symbolic links lead to")
     add("--part-size", metavar="MIB", type=_mebibytes, default=16, help="publish: MiB of a part")
-    add("--parallel", metavar="N", type=_few, default=4, help="publish: files read at once")
+    add("--parallel", metavar="N", type=_few, default=4, help="fetch, publish: files at once")
     add("--manifest", metavar="FILE", help="export, import: the version's list of files")
     add("--croissant", metavar="FILE", help="import: a description in JSON-LD")
     add("--dry-run", action="store_true", help="let the server check it; write nothing")
@@ -135,6 +145,8 @@ def run(session: Session) -> int:
         raise UsageError("--manifest goes with export and import")
     if flags.croissant and flags.action != "import":
         raise UsageError("--croissant goes with import")
+    if flags.origin and flags.action != "fetch":
+        raise UsageError("--from goes with fetch")
     if flags.from_job and flags.action != "publish":
         raise UsageError("--from-job goes with publish")
     for name in flags.names:

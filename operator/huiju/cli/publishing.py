@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from huiju.api.model import ModelShareSpec
     from huiju.data.manifest import Summary
     from huiju.data.origin import Origin, Progress
+    from huiju.data.sigv4 import Key
 
 ACCESS: Final = "AWS_ACCESS_KEY_ID"
 SECRET: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  the variable's name
@@ -193,12 +194,15 @@ async def _origin(session: Session, spec: dict[str, Any], stack: AsyncExitStack)
 
         http = await stack.enter_async_context(aiohttp.ClientSession())
         return _bucket(http, s3) if s3 else _web(http, web["url"], flags.list)
-    folder = FolderOrigin(_folder(session, spec), flags.parallel, follow_links=flags.follow_links)
+    folder = FolderOrigin(
+        source_folder(session, spec), flags.parallel, follow_links=flags.follow_links
+    )
     stack.callback(folder.close)
     return folder
 
 
-def _folder(session: Session, spec: dict[str, Any]) -> Path:
+def source_folder(session: Session, spec: dict[str, Any]) -> Path:
+    """The folder of a share, as this machine has it; raises UsageError."""
     path = Path(session.flags.source or dig(spec, "source", "files", "path") or "")
     if not path.is_dir():
         raise UsageError(
@@ -208,17 +212,25 @@ def _folder(session: Session, spec: dict[str, Any]) -> Path:
     return path
 
 
-def _bucket(http: Any, s3: dict[str, Any]) -> Origin:
-    from huiju.data.remote import S3Origin
-    from huiju.data.sigv4 import Bucket, Key, Signer
+def source_key() -> Key:
+    """The key of a share's bucket, from the environment; raises UsageError."""
+    from huiju.data.sigv4 import Key
 
     access, secret = os.environ.get(ACCESS, ""), os.environ.get(SECRET, "")
     if not access or not secret:
         raise UsageError(f"set {ACCESS} and {SECRET} in the environment to a key of the bucket")
+    return Key(access, secret, os.environ.get(SESSION, ""))
+
+
+def _bucket(http: Any, s3: dict[str, Any]) -> Origin:
+    from huiju.data.remote import S3Origin
+    from huiju.data.sigv4 import Bucket, Signer
+
+    key = source_key()
     bucket = Bucket(
         s3["endpoint"].rstrip("/"), s3["bucket"], s3.get("prefix", ""), s3.get("region", "")
     )
-    return S3Origin(http, Signer(bucket, Key(access, secret, os.environ.get(SESSION, ""))))
+    return S3Origin(http, Signer(bucket, key))
 
 
 def _web(http: Any, url: str, listed: str | None) -> Origin:

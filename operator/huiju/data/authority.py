@@ -80,6 +80,10 @@ class Authority:
         """A share by its UID."""
         return self._shares.get(uid)
 
+    def place(self, name: str) -> Place | None:
+        """A center by its name."""
+        return self._places.get(name)
+
     def judge(self, asked: Asked, now: float) -> Granted | Refused:
         """Whether the bytes may be handed out now."""
         share = self._shares.get(asked.share)
@@ -104,7 +108,7 @@ class Authority:
         namespaces: Sequence[str],
         now: float,
     ) -> Granted | Refused:
-        refused = Refused(Reason.NO_GRANT, "nobody is named on whose behalf")
+        refused = Refused(Reason.NO_GRANT, "nobody is named on whose behalf it may be handed out")
         for namespace in namespaces:
             grant = best_grant(share, self._grants.values(), namespace, now)
             barred = may_use(share, grant, namespace, version, place, now)

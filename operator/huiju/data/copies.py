@@ -3,7 +3,7 @@
 Pure. Decides what is wanted, not when it moves (`moves.py`) nor what goes when room is short
 (`room.py`). Invariants: no copy is wanted where residency or access forbid it; a rule that cannot
 be met is told with what it lacks and never fails; copies that are there are kept before others are
-made.
+made, those of centers apart that are away.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Holder:
     """Bytes down to which unused copies go once room is needed."""
     answers: bool = True
     """Whether the hub has proof of its life."""
+    away: bool = False
+    """Silent for so long, or declared dead, that its copies count for no rule."""
     routes: Mapping[str, float] = field(default_factory=dict)
     """Centers that it may send to, and since or from when the link is open (epoch seconds)."""
 
@@ -220,18 +222,22 @@ def _apply(
     if isinstance(version, Refused):
         return Shortfall(rule.name, 0, rule.copies, version.reason, version.message)
     owner = share.spec.source.center
-    own = int(owner in holders and _counts(rule, holders[owner].place))
+    home = holders.get(owner)
+    own = int(home is not None and not home.away and counts(rule, home.place))
     refused: dict[str, Refused] = {}
     able: list[tuple[tuple[int, int, str], CopyId]] = []
     whole: dict[str, Copy] = {}
     for name, holder in sorted(holders.items()):
-        if name == owner or not _counts(rule, holder.place):
+        if name == owner or not counts(rule, holder.place):
+            continue
+        if holder.away:
+            refused[name] = Refused(Reason.PEER_UNREACHABLE, "it does not answer any more")
             continue
         at = (share.uid, version.name, name)
         here = next((c for c in present.get(at, ()) if c.id.part.whole), None)
         barred = may_lie(share.spec, holder.place)
         if barred is None and here is None:
-            barred = cannot_hold(holder, version.bytes, holders.get(owner), owner)
+            barred = cannot_hold(holder, version.bytes, home, owner)
         if barred is not None:
             refused[name] = barred
             continue
@@ -249,7 +255,8 @@ def _apply(
     return _lacks(rule, have, own + len(chosen), refused)
 
 
-def _counts(rule: CopyRule, place: Place) -> bool:
+def counts(rule: CopyRule, place: Place) -> bool:
+    """Whether a copy in a center counts for a rule."""
     if place.name in rule.exclude_centers:
         return False
     if rule.centers and place.name not in rule.centers:

@@ -288,4 +288,5 @@ class _Look:
             self._room.evict(each)
             message = "Removed to make room for a copy that is needed."
             self.removed.append(Evict(each, Reason.COPY_EVICTED, message))
-        return Hold(copy, Reason.QUOTA_EXCEEDED, f"{figures}; room is being made.")
+        # No refusal: whoever waits for it, a job that stages among them, gets it in a moment.
+        return Hold(copy, Reason.TRANSFER_PENDING, f"{figures}; room is being made.")

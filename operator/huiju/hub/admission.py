@@ -61,8 +61,17 @@ _HUBS_OWN: Final = (
 def objects() -> tuple[dict[str, Any], ...]:
     """The policies and their bindings."""
     grants = _policy(NAME, "datasetgrants", ("CREATE", "UPDATE"), VALIDATIONS)
-    orders = (("object.spec == oldObject.spec", "the hub changes no order of a copy"),)
-    replicas = _policy(REPLICAS, "datasetreplicas", ("UPDATE",), orders)
+    orders = (
+        (
+            "request.operation != 'UPDATE' || object.spec == oldObject.spec",
+            "the hub changes no order of a copy",
+        ),
+        (
+            "request.operation != 'CREATE' || !has(object.spec.wanted) || !object.spec.wanted",
+            "the hub orders no copy in a person's name",
+        ),
+    )
+    replicas = _policy(REPLICAS, "datasetreplicas", ("CREATE", "UPDATE"), orders)
     replicas["spec"]["matchConditions"] = [{"name": "by-the-hub", "expression": _HUBS_OWN}]
     return grants, _binding(NAME), replicas, _binding(REPLICAS)
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from huiju.kube.resources import (
     NAMESPACES,
     SECRETS,
 )
-from lab import joining
+from lab import joining, ports
 from lab.objectstore import ObjectStore
 from lab.pullers import Pullers, pullers
 from lab.relay import Relay
@@ -83,13 +83,19 @@ class Moving:
     """The test's own."""
     agents: dict[str, AsyncExitStack]
     """What runs, by center."""
+    gateway_port: int
+    """Where consumers would reach the gateway of the data's center."""
+    processes: dict[str, AgentProcess] = field(default_factory=dict)
+    """The agents that run, or ran last."""
 
     # --- as what kills and restarts ------------------------------------------------------------
 
     async def start_agent(self, center: str) -> None:
         """Start the agent of a center."""
         self.agents[center] = AsyncExitStack()
-        await self.agents[center].enter_async_context(_agent(self.world, self.folder, center))
+        address = f"http://127.0.0.1:{self.gateway_port}"
+        running = _agent(self.world, self.folder, center, address)
+        self.processes[center] = await self.agents[center].enter_async_context(running)
 
     async def end_agent(self, center: str) -> None:
         """End it as a crash would: nothing is tidied up."""
@@ -233,6 +239,7 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
     await become_pull(world)
     owner = world.center_clients[OWNER]
     await system_namespace(owner)
+    await offer(owner, f"{owners}/*=s3:{KEY}/corpora/zh")
     for name in (mailbox_of(OWNER), owners):
         await joining.namespace(world.client, name)
     await say_policy(world.center_clients[CONSUMER], joining.SYSTEM, hostPaths="/store/huiju-data")
@@ -251,7 +258,8 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
         played = await stack.enter_async_context(
             pullers(world.centers[CONSUMER], folder / "pods", root)
         )
-        made = Moving(world, owners, store, relay, played, root, data, folder, {})
+        (port,) = ports.reserve(1, folder)
+        made = Moving(world, owners, store, relay, played, root, data, folder, {}, port)
         try:
             for center in (CONSUMER, OWNER):
                 await made.start_agent(center)
@@ -260,6 +268,11 @@ async def moving(world: World, folder: Path, sizes: dict[str, int]) -> AsyncIter
             for center in tuple(made.agents):
                 await made.end_agent(center)
             await _clean(world, owners)
+
+
+async def offer(owner: Client, *words: str) -> None:
+    """Say as the owner of the data's center what shares may be served from."""
+    await say_policy(owner, joining.SYSTEM, dataSources=", ".join(words))
 
 
 async def _keep_key(owner: Client, store: ObjectStore) -> None:
@@ -274,7 +287,9 @@ async def _keep_key(owner: Client, store: ObjectStore) -> None:
 
 
 @asynccontextmanager
-async def _agent(world: World, folder: Path, center: str) -> AsyncIterator[AgentProcess]:
+async def _agent(
+    world: World, folder: Path, center: str, gateway: str
+) -> AsyncIterator[AgentProcess]:
     file = folder / f"{center}-hub.kubeconfig"
     file.write_text(world.hub.kubeconfig_text(), encoding="utf-8")
 
@@ -282,7 +297,11 @@ async def _agent(world: World, folder: Path, center: str) -> AsyncIterator[Agent
         return FileIdentity(file)
 
     settings = replace(
-        FAST, center=center, data_only=center == OWNER, data_folder=folder / f"{center}-manifests"
+        FAST,
+        center=center,
+        data_only=center == OWNER,
+        data_folder=folder / f"{center}-manifests",
+        gateway_url=gateway,
     )
     process = AgentProcess(identity, world.centers[center].credentials(), settings)
     async with going(process):

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from huiju.agent.sources import GATEWAY
 from huiju.data.manifest import MEBIBYTE
-from huiju.kube.client import Client
-from huiju.kube.resources import CENTER_COPIES, CENTER_SERVINGS, JOBS, SECRETS, Resource
+from huiju.kube.resources import CENTER_COPIES, CENTER_SERVINGS, JOBS, SECRETS
 from lab import joining
 from lab.fates import PULLER
 from tests.integration.data.pulls import tree
+from tests.integration.hub.gateways import gateway
 from tests.integration.hub.harness import Fields, World, running
-from tests.integration.hub.moving import OWNER, Moving, moving, phase_of, reason_of
+from tests.integration.hub.moving import OWNER, Moving, moving, offer, phase_of, reason_of
 from tests.integration.hub.pulling import CENTER as CONSUMER
 from tests.integration.hub.pulling import MODEL, until_empty
+from tests.integration.hub.secrecy import dump, looking, said_anywhere
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.lab, pytest.mark.federation]
@@ -200,49 +202,47 @@ async def test_nothing_secret_is_anywhere_but_with_the_owner(
     async with moving(world, tmp_path, SIZES) as data, running(world.hub) as hub:
         await data.share()
         await data.publish("v1")
-        seen: list[str] = []
-        looking = asyncio.create_task(look(world.client, seen))
-        await data.replicate()
-        await data.until_phase("Verified")
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-        found = [*seen, await dump(world.client), await dump(world.center_clients[CONSUMER])]
-        found += [record.getMessage() + str(record.__dict__) for record in caplog.records]
-        found += [one.log.read_text() for one in data.pullers.played.values()]
-        found += [" ".join(one.arguments) for one in data.pullers.played.values()]
-        found += [hub.metrics.exposition().decode()]
-        everything = "\n".join(found)
+        async with looking(data) as seen:
+            await data.replicate()
+            await data.until_phase("Verified")
+        everything = await said_anywhere(data, hub, seen, caplog)
         for word in (data.store.key.secret, data.store.key.access):
             assert word not in everything
             assert base64.b64encode(word.encode()).decode() not in everything
         assert "X-Amz-Signature" not in everything
         assert "X-Amz-Credential" not in everything
-        # The search sees what is there: sealed links passed through the hub.
+        # The search sees what is there: sealed links passed through the hub, pullers ran.
         assert '"sealed"' in everything
+        assert "\0pull\0--folder\0" in everything
+        # And in the owner's own center the key is in the one Secret that its owner made.
+        key = base64.b64encode(data.store.key.secret.encode()).decode()
+        assert (await dump(world.center_clients[OWNER])).count(key) == 1
 
 
-async def look(hub: Client, seen: list[str]) -> None:
-    """Note what lies in the mailboxes, again and again."""
-    while True:
-        for res in (CENTER_COPIES, CENTER_SERVINGS):
-            seen += [json.dumps(item) for item in (await hub.list_all(res)).items]
-        await asyncio.sleep(0.1)
-
-
-async def dump(client: Client) -> str:
-    """Every object of a cluster, Secrets and events among them."""
-    found = []
-    groups = [("", "/api/v1")]
-    answer = json.loads(await client.raw("GET", "/apis"))
-    groups += [
-        (group["name"], f"/apis/{group['preferredVersion']['groupVersion']}")
-        for group in answer["groups"]
-    ]
-    for name, path in groups:
-        for each in json.loads(await client.raw("GET", path))["resources"]:
-            if "/" in each["name"] or "list" not in each["verbs"]:
-                continue
-            version = path.rpartition("/")[2]
-            res = Resource(name, version, each["name"], each["kind"], each["namespaced"])
-            found.append((await client.raw("GET", res.path())).decode())
-    return "\n".join(found)
+async def test_a_folder_comes_through_the_owner_s_gateway_and_nothing_secret_with_it(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with moving(world, tmp_path, SIZES) as data, running(world.hub) as hub:
+        owner = world.center_clients[OWNER]
+        made = await data.share(source={"center": OWNER, "files": {"path": str(data.data)}})
+        await data.publish("v1")
+        await data.replicate()
+        # Not before its owner says so; and not without a gateway.
+        await data.until_reason("PermissionDenied")
+        await offer(owner, f"{data.owners}/*={data.data}")
+        async with gateway(data) as said, looking(data) as seen:
+            await data.say("dataset", "rm", "corpus", "--center", CONSUMER)
+            await data.until(lambda r: not r)
+            await data.replicate()
+            replica = await data.until_phase("Verified")
+            assert data.copied(replica) == tree(data.data)
+            await data.say("dataset", "rm", "corpus", "--center", CONSUMER)
+            await data.until(lambda r: not r)
+        everything = await said_anywhere(data, hub, seen, caplog) + said.read_text()
+        key = (await owner.get(SECRETS, GATEWAY, joining.SYSTEM))["data"]["key"]
+        assert key not in everything
+        claims = f'{{"share":"{made["metadata"]["uid"]}"'.encode()
+        assert base64.urlsafe_b64encode(claims)[:40].decode() not in everything, "a token"
+        assert '"sealed"' in everything
+        assert (await dump(owner)).count(key) == 1

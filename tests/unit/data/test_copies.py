@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from huiju.api.reasons import Reason
@@ -53,6 +54,29 @@ def test_more_copies_than_centers_is_told_and_not_an_error() -> None:
     assert "bare: it declares no spec.dataStore" in short.message
 
 
+def test_a_rule_is_met_elsewhere_while_a_center_is_away() -> None:
+    made = world(holder("n1"), holder("n2"), holder("n3"), copies=[copy("n1"), copy("n2")])
+    made.shares = [share(copies=[rule(2, regions=["north"])])]
+    assert not made.plan().make
+    made.holders["n1"] = replace(made.holders["n1"], answers=False)
+    assert not made.plan().make, "it may be back in a moment"
+    made.holders["n1"] = replace(made.holders["n1"], away=True)
+    assert [each.id.center for each in made.plan().make] == ["n3"]
+    made.carry_out(made.plan())
+    made.carry_out(made.plan())
+    made.advance({})
+    due = made.plan()
+    assert (due.shortfalls, due.make, due.evict) == ({}, (), ())
+    # It returns with its copy: one too many, which stays until room is needed.
+    made.holders["n1"] = holder("n1")
+    due = made.plan()
+    assert (due.shortfalls, due.make, due.evict) == ({}, (), ())
+    made.holders |= {n: replace(made.holders[n], away=True) for n in ("n2", "n3")}
+    (short,) = made.plan().shortfalls["u1"]
+    assert (short.have, short.want, short.reason) == (1, 2, Reason.NO_ELIGIBLE_CENTER)
+    assert "n2: it does not answer any more" in short.message
+
+
 def test_the_owners_own_files_count_as_a_copy_where_the_rule_covers_them() -> None:
     made = world(holder("s1", region="south"))
     made.shares = [share(copies=[rule(1, regions=["south"])])]
@@ -91,8 +115,12 @@ def test_room_is_made_by_the_longest_unused_and_down_to_the_floor() -> None:
     made = world(holder("n1", capacity=100), copies=[*old, new], sizes=[20] * 5 + [10])
     due = made.plan()
     assert [each.copy.id.version for each in due.evict] == ["v1"]
+    # No refusal, by which a job that waits for it would look for another center.
+    assert [each.reason for each in due.hold] == [Reason.TRANSFER_PENDING]
     made.carry_out(due)
-    assert not made.plan().evict, "what is on its way out is counted once"
+    due = made.plan()
+    assert not due.evict, "what is on its way out is counted once"
+    assert [each.reason for each in due.hold] == [Reason.TRANSFER_PENDING]
     made.advance({})
     assert [each.copy.id.version for each in made.plan().start] == ["v6"]
 

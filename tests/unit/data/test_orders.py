@@ -108,6 +108,11 @@ def test_links_are_asked_for_on_behalf_of_those_who_want_the_copy() -> None:
     spec = CenterServingSpec.model_validate(serving_spec(one, SHARE, grants, need))
     assert spec.namespaces == ["team-b"]
     assert [ref.name for ref in spec.grants] == ["corpus-team-b"]
+    assert spec.replica is not None
+    assert (spec.replica.namespace, spec.jobs) == ("owners", [])
+    mine = replica("Copying", pinnedBy=["job owners/train", "job team-b/train", "rule near"])
+    spec = CenterServingSpec.model_validate(serving_spec(mine, SHARE, grants, need))
+    assert [(job.namespace, job.name) for job in spec.jobs] == [("owners", "train")]
     assert on_behalf(replica("Copying", pinnedBy=["job b/t", "rule near"])) == ["b", "owners"]
     assert on_behalf(replica("Copying", spec={"wanted": True})) == ["owners"]
     assert on_behalf(replica("Copying")) == []

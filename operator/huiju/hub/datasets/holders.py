@@ -31,6 +31,11 @@ _DAMAGE: Final = frozenset(
 )
 
 
+_AWAY: Final = 3600.0
+"""Seconds of silence after which copies are made elsewhere; moving data for an outage that ends by
+itself would cost more than it saves."""
+
+
 class Standing(Protocol):
     """Whether a center answers."""
 
@@ -58,6 +63,10 @@ class Center(Protocol):
     def lost(self) -> bool:
         """Whether it gave no sign of life for long."""
 
+    @property
+    def lost_since(self) -> float:
+        """Since when, seconds since the epoch; 0 while it is not lost."""
+
 
 def answers(center: Center) -> bool:
     """Whether the center can be asked to do something now."""
@@ -75,8 +84,17 @@ def holder_of(center: Center, now: float) -> Holder:
         capacity,
         capacity * percent // 100,
         answers(center),
+        _away(center, now),
         {link.to: _opens(spec, link, now) for link in spec.links},
     )
+
+
+def _away(center: Center, now: float) -> bool:
+    """Whether nobody counts on the center's copies any more."""
+    if not center.lost:
+        return False
+    dead = seconds(center.spec.declared_dead or "") >= center.lost_since
+    return dead or now >= center.lost_since + _AWAY
 
 
 def holders_of(centers: Iterable[Center], now: float) -> dict[str, Holder]:

@@ -26,6 +26,8 @@ _LONGEST_PAUSE: Final = 1800.0
 """Seconds between two transfers that fail."""
 _REFUSED_PAUSE: Final = 60.0
 """Seconds at least after a refusal, which people end and not time."""
+_MOST_JOBS: Final = 8
+"""Named in a request for links; one that reads the data is enough."""
 _BARRED: Final = frozenset(
     {
         Reason.GRANT_REVOKED,
@@ -104,6 +106,15 @@ def serving_spec(
         "grants": [
             {"namespace": key.partition("/")[0], "name": key.partition("/")[2]} for key in asked
         ],
+        "replica": {
+            "namespace": replica.body.metadata.namespace,
+            "name": replica.body.metadata.name,
+        },
+        "jobs": [
+            {"namespace": space, "name": name}
+            for space, name in _jobs(replica)
+            if space == share.namespace
+        ][:_MOST_JOBS],
         "include": list(spec.include),
         "exclude": list(spec.exclude),
         "need": dict(need),
@@ -113,9 +124,16 @@ def serving_spec(
 def on_behalf(replica: Replica) -> list[str]:
     """Namespaces that want the copy: those of jobs, and the share's own for all that is not one."""
     pins = [str(pin) for pin in replica.status.get("pinnedBy") or ()]
-    jobs = {pin.removeprefix(JOB).partition("/")[0] for pin in pins if pin.startswith(JOB)}
+    jobs = {space for space, _ in _jobs(replica)}
     own = replica.spec.wanted or any(not pin.startswith(JOB) for pin in pins)
     return sorted(jobs | ({replica.spec.dataset.namespace} if own else set()))
+
+
+def _jobs(replica: Replica) -> list[tuple[str, str]]:
+    """Jobs that keep the copy, by namespace and name."""
+    pins = [str(pin) for pin in replica.status.get("pinnedBy") or ()]
+    found = [pin.removeprefix(JOB).partition("/") for pin in pins if pin.startswith(JOB)]
+    return [(space, name) for space, _, name in found]
 
 
 # --- what became of it ----------------------------------------------------------------------------
