@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from huiju.data.access import share_of
+from huiju.data.copies import CopyId
 from huiju.hub import admission
+from huiju.hub import role as hubrole
+from huiju.hub.datasets.replicas import replica_body
 from huiju.hub.people import PEOPLE
 from huiju.kube.client import Client
 from huiju.kube.errors import Forbidden, Invalid, KubeError
@@ -20,6 +24,7 @@ from huiju.kube.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     DATASET_GRANTS,
+    DATASET_REPLICAS,
     DATASET_SHARES,
     ROLE_BINDINGS,
     SELF_SUBJECT_REVIEWS,
@@ -227,3 +232,46 @@ async def test_a_version_never_changes_and_never_goes(people: People) -> None:
     nowhere = {"channels": [{"name": "stable", "version": "v9"}]}
     with pytest.raises(Invalid, match="publish it first"):
         await people.owner.patch(DATASET_SHARES, "corpus", {"spec": nowhere}, space)
+
+
+async def test_the_hub_s_account_orders_no_copy_in_a_person_s_name(
+    people: People, hub: Cluster
+) -> None:
+    space = people.owns_in
+    rules = [rule.manifest() for rule in hubrole.CLUSTER]
+    meta = {"name": f"{space}-hub"}
+    await people.admin.apply(
+        CLUSTER_ROLES,
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": meta,
+            "rules": rules,
+        },
+        manager="test",
+        force=True,
+    )
+    program = await account(people.admin, hub, space, hubrole.ACCOUNT, meta["name"])
+    async with program:
+        stored = await people.owner.get(DATASET_SHARES, "corpus", space)
+        share = share_of(stored)
+        body = replica_body(share, share.spec.versions[0], CopyId(share.uid, "v1", "north"))
+        name = body["metadata"]["name"]
+        lie = body | {"spec": body["spec"] | {"wanted": True}}
+        with pytest.raises(Forbidden, match="in a person's name"):
+            await program.create(DATASET_REPLICAS, lie, space)
+        await program.create(DATASET_REPLICAS, body, space)
+        with pytest.raises(Forbidden, match="changes no order"):
+            await program.patch(DATASET_REPLICAS, name, {"spec": {"wanted": True}}, space)
+        held = {"metadata": {"finalizers": ["huiju.dev/copy"]}}
+        await program.patch(DATASET_REPLICAS, name, held, space)
+        await people.owner.patch(DATASET_REPLICAS, name, {"spec": {"wanted": True}}, space)
+        with pytest.raises(Forbidden):
+            await program.patch(DATASET_SHARES, "corpus", {"spec": {"pins": ["north"]}}, space)
+        asked = grant(space, space, "li")
+        with pytest.raises(Forbidden):
+            await program.create(DATASET_GRANTS, asked, space)
+        free = {"metadata": {"finalizers": None}}
+        await program.patch(DATASET_REPLICAS, name, free, space)
+        await people.owner.delete(DATASET_REPLICAS, name, space)
+    await people.admin.delete(CLUSTER_ROLES, meta["name"])
