@@ -28,6 +28,8 @@ def collect(clusters: Iterable[Cluster], folder: Path, test: str) -> Path:
     for cluster in clusters:
         here = place / cluster.short
         here.mkdir(parents=True, exist_ok=True)
+        if not _answers(cluster, here / "silent.txt"):
+            continue
         _keep(cluster, here / "objects.yaml", "get", KINDS, "-A", "-o", "yaml")
         _keep(cluster, here / "nodes.txt", "describe", "nodes")
         _keep(cluster, here / "pods.txt", "get", "pods", "-A", "-o", "wide")
@@ -42,6 +44,16 @@ def collect(clusters: Iterable[Cluster], folder: Path, test: str) -> Path:
                 before = ("logs", pod, "-n", space, "--all-containers", "--previous")
                 _keep(cluster, here / f"{space}-{pod}.previous.log", *before)
     return place
+
+
+def _answers(cluster: Cluster, file: Path) -> bool:
+    """Whether there is anybody to ask: a test may have stopped the API server."""
+    try:
+        cluster.kubectl("get", "--raw", "/version", timeout=10)
+    except CommandFailed as failure:
+        file.write_text(f"{failure}\n")
+        return False
+    return True
 
 
 def _pods(cluster: Cluster) -> list[tuple[str, str]]:

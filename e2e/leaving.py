@@ -25,6 +25,10 @@ def everything_goes(net: Network) -> None:
         hub.kubectl("delete", "crossregionjobs", "--all", "-A", timeout=120)
         for center in net.centers.values():
             _until_empty(center)
+        hub.kubectl("delete", "datasetshares,datasetgrants", "--all", "-A")
+        if hub.list("datasetreplicas"):
+            words = ("--for=delete", "datasetreplicas", "--all", "-A", "--timeout=120s")
+            hub.kubectl("wait", *words, timeout=130)
         hub.kubectl("delete", "computecenters,computequeues", "--all")
     hub_goes(net)
     for kind in _kinds(hub):

@@ -84,12 +84,14 @@ class Team:
 
     def pods(self, name: str) -> list[tuple[str, Fields]]:
         """Center and pod of each pod of a job."""
-        labels = f"huiju.dev/job-namespace={self.namespace},huiju.dev/job-name={name}"
         return [
-            (center, item)
-            for center, cluster in self.network.centers.items()
-            for item in cluster.list("pods", labels=labels)
+            (center, item) for center in self.network.centers for item in self.pods_in(center, name)
         ]
+
+    def pods_in(self, center: str, name: str) -> list[Fields]:
+        """The pods of a job in one center; no other is asked."""
+        labels = f"huiju.dev/job-namespace={self.namespace},huiju.dev/job-name={name}"
+        return self.network.centers[center].list("pods", labels=labels)
 
     def reports(self, name: str) -> list[Fields]:
         """What the workers of a job reported, by rank, read where they ran."""

@@ -231,7 +231,7 @@ def sentinel_account() -> str:
 
 def center_admission() -> str:
     """What a center's API servers refuse hub and agent, where they serve such policies."""
-    made = _documents(*admission.objects("{{.Release.Namespace}}"))
+    made = _documents(*admission.objects("{{.Release.Namespace}}", "{{.Values.agent.data.store}}"))
     served = 'semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version'
     return _only_if(f"and .Values.admissionPolicy.enabled ({served})", made)
 

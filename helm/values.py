@@ -244,7 +244,7 @@ class AgentData(Values):
     )
     store: str = Field(
         "",
-        pattern=r"^([A-Za-z0-9.-]+:)?(/[^\s:]*)?$",
+        pattern=r"^([A-Za-z0-9.-]+:)?(/[^\s:'\"\\]*)?$",
         description="Where copies may lie: a folder of the nodes, or SERVER:FOLDER of NFS; empty"
         " lets none in. `spec.dataStore` of the ComputeCenter names the same.",
     )

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from huiju.agent.serving import Serving, places_of
 from huiju.agent.settings import AgentSettings
-from huiju.agent.sources import GATEWAY, SourceRefused, Sources
+from huiju.agent.sources import SourceRefused, Sources
 from huiju.api.transfer import CenterServingSpec
+from huiju.centers.agentrole import GATEWAY
 from huiju.data import access
 from huiju.data.gatewayrun import state_text
 from huiju.kube.client import Client

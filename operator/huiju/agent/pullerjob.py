@@ -18,6 +18,7 @@ import msgspec
 from huiju.api.center import DataStore, LinkWindow
 from huiju.api.meta import GROUP
 from huiju.api.transfer import CenterCopySpec, LinkAnswer
+from huiju.centers.agentrole import PULLER
 from huiju.data.naming import STORE_FOLDER
 from huiju.data.pull.order import CONTROL, ORDER, Control, Mode, Order
 
@@ -37,7 +38,7 @@ Fields = dict[str, Any]
 
 def job_name(uid: str, epoch: int, mode: str) -> str:
     """Name of the Job and of its Secret."""
-    return f"huiju-copy-{uid}-{epoch}{mode[0].lower()}{mode[2]}"[:63]
+    return f"{PULLER}{uid}-{epoch}{mode[0].lower()}{mode[2]}"[:63]
 
 
 def folder_is_ours(folder: str) -> bool:

@@ -25,7 +25,7 @@ from huiju.agent.policy import Policy, PolicyRefused, parse
 from huiju.agent.settings import AgentSettings
 from huiju.api.dataset import HttpSource, S3Source
 from huiju.api.reasons import Reason
-from huiju.centers.agentrole import POLICY
+from huiju.centers.agentrole import GATEWAY, POLICY
 from huiju.data import manifest
 from huiju.data.access import Refused, Share
 from huiju.data.manifest import ManifestRefused, Reader
@@ -36,8 +36,6 @@ from huiju.kube.client import Client
 from huiju.kube.errors import AlreadyExists, NotFound, Transient
 from huiju.kube.resources import CONFIG_MAPS, SECRETS
 
-GATEWAY: Final = "huiju-gateway"
-"""Secret in the agent's namespace that the center's gateway reads."""
 _MINUTE: Final = 60
 _KEPT: Final = 256
 """Manifests kept in the folder; those that were not asked for longest go."""

@@ -2,16 +2,17 @@
 
 Decides what the API server of a center refuses the accounts of hub and agent, whatever these
 believe to be allowed. One policy holds always; the other takes the owner's ConfigMap, which the
-agent reads too, as its parameter. Invariants: nobody but these accounts is ever concerned, also
-where the ConfigMap is missing; only objects that carry the federation's labels can be changed or
-deleted; an empty word between commas allows nothing.
+agent reads too, as its parameter. What the agent makes for itself in its own namespace, its Secrets
+and the pods that carry data sets, has rules of its own. Invariants: nobody but these accounts is
+ever concerned, also where the ConfigMap is missing; only objects that carry the federation's labels
+can be changed or deleted; an empty word between commas allows nothing.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from huiju.centers.agentrole import ACCOUNT, CREDENTIAL, POLICY
+from huiju.centers.agentrole import ACCOUNT, CREDENTIAL, GATEWAY, POLICY, PULLER
 from huiju.centers.hostaccess import CAPABILITIES
 from huiju.centers.names import LABEL_HUB
 from huiju.centers.role import ACCOUNT as HUB_ACCOUNT
@@ -36,12 +37,13 @@ Validation = tuple[str, str]
 
 ALWAYS: Final[tuple[Validation, ...]] = (
     (
-        "request.operation == 'CREATE' ||"
+        "variables.puller || request.operation == 'CREATE' ||"
         f" '{LABEL_HUB}' in oldObject.metadata.?labels.orValue({{}})",
         "the federation may change and delete only what it made",
     ),
     (
-        f"request.operation == 'DELETE' || '{LABEL_HUB}' in object.metadata.?labels.orValue({{}})",
+        "variables.puller || request.operation == 'DELETE' ||"
+        f" '{LABEL_HUB}' in object.metadata.?labels.orValue({{}})",
         f"what the federation makes carries the label {LABEL_HUB}",
     ),
     (
@@ -115,19 +117,59 @@ OWNERS: Final[tuple[Validation, ...]] = (
 )
 
 
-def objects(namespace: str) -> tuple[dict[str, Any], ...]:
-    """Both policies with their bindings, for the accounts and the ConfigMap in `namespace`."""
+def objects(namespace: str, store: str = "") -> tuple[dict[str, Any], ...]:
+    """Both policies with their bindings, for the accounts and the ConfigMap in `namespace`.
+
+    `store` is the folder of the nodes that copies of data sets lie in; empty is none.
+    """
     words = [{"name": name, "expression": _words(key)} for name, key in _KEYS.items()]
     # "Allow" only where the owner has taken the ConfigMap away: "Deny" would then refuse everybody
     # in the cluster, before it is asked who they are. The agent lets nothing in without it.
     param = {"name": POLICY, "namespace": namespace, "parameterNotFoundAction": "Allow"}
     owners = _policy(OWNERS_NAME, namespace, OWNERS, words)
+    # The owner said by the store, and by the chart's image, what may be carried by whom.
+    owners["spec"]["matchConditions"].append(
+        {"name": "not-a-puller", "expression": f"!({_puller(namespace)})"}
+    )
     owners["spec"]["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
     return (
-        _policy(NAME, namespace, ALWAYS, []),
+        _policy(
+            NAME,
+            namespace,
+            (*ALWAYS, _pullers_mount(store)),
+            [{"name": "puller", "expression": _puller(namespace)}],
+        ),
         _binding(NAME, {}),
         owners,
         _binding(OWNERS_NAME, {"paramRef": param}),
+    )
+
+
+_NAME_OF_IT: Final = "(request.operation == 'DELETE' ? oldObject : object).metadata.name"
+
+
+def _by_agent(namespace: str) -> str:
+    """The agent, in its own namespace, where it works for itself."""
+    return (
+        f"request.userInfo.username == 'system:serviceaccount:{namespace}:{ACCOUNT}' &&"
+        f" request.namespace == '{namespace}'"
+    )
+
+
+def _puller(namespace: str) -> str:
+    """A Job that carries data sets."""
+    return (
+        f"{_by_agent(namespace)} && request.resource.resource == 'jobs' &&"
+        f" {_NAME_OF_IT}.startsWith('{PULLER}')"
+    )
+
+
+def _pullers_mount(store: str) -> Validation:
+    return (
+        f"!variables.puller || request.operation == 'DELETE' ||"
+        f" ({_POD}.?automountServiceAccountToken.orValue(true) == false &&"
+        f" {_POD}.?volumes.orValue([]).all(v, !has(v.hostPath) || v.hostPath.path == '{store}'))",
+        "pods that carry data sets have no token, and of the node's folders the store alone",
     )
 
 
@@ -136,8 +178,9 @@ def _policy(
 ) -> dict[str, Any]:
     who = ", ".join(f"'system:serviceaccount:{namespace}:{one}'" for one in (ACCOUNT, HUB_ACCOUNT))
     own = (
-        f"request.operation == 'CREATE' && request.namespace == '{namespace}' &&"
-        f" request.resource.resource == 'secrets' && object.metadata.name == '{CREDENTIAL}'"
+        f"{_by_agent(namespace)} && request.resource.resource == 'secrets' &&"
+        f" ((request.operation == 'CREATE' && object.metadata.name in ['{CREDENTIAL}',"
+        f" '{GATEWAY}']) || {_NAME_OF_IT}.startsWith('{PULLER}'))"
     )
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -154,7 +197,7 @@ def _policy(
             },
             "matchConditions": [
                 {"name": "federation", "expression": f"request.userInfo.username in [{who}]"},
-                {"name": "not-its-credential", "expression": f"!({own})"},
+                {"name": "not-its-own-secret", "expression": f"!({own})"},
             ],
             "variables": [*words, {"name": "pod", "expression": "object.spec.template.spec"}],
             "validations": [

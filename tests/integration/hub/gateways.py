@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from huiju.agent.sources import GATEWAY
+from huiju.centers.agentrole import GATEWAY
 from huiju.kube.errors import NotFound
 from huiju.kube.resources import SECRETS
 from lab import joining

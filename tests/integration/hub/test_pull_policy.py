@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from huiju.agent.pullerjob import job_body, secret_body
+from huiju.api.center import DataStore
 from huiju.centers import admission
 from huiju.centers.agentrole import POLICY
 from huiju.kube.client import Client
@@ -21,7 +23,7 @@ from huiju.kube.resources import (
     Resource,
 )
 from lab import joining
-from tests.integration.hub.harness import World, running
+from tests.integration.hub.harness import Fields, World, running
 from tests.integration.hub.pulling import (
     CENTER,
     MODEL,
@@ -108,12 +110,41 @@ def job(name: str, **pod: Any) -> dict[str, Any]:
     }
 
 
+def puller(**pod: Any) -> Fields:
+    """The Job of a transfer, as the agent makes it."""
+    made = job_body(
+        "uid", "huiju-copy-uid-1pl", ACCOUNTS, DataStore(path="/store", capacity="1T"), "huiju:1", 1
+    )
+    made["spec"]["template"]["spec"] |= pod
+    return made
+
+
+async def pullers_are_bound(acting: Client) -> None:
+    """The agent carries data into the store, by pods that reach nothing else."""
+    told = secret_body("uid", "huiju-copy-uid-1pl", ACCOUNTS, {"order": b"{}"})
+    await acting.create(SECRETS, told, ACCOUNTS)
+    await acting.delete(SECRETS, "huiju-copy-uid-1pl", ACCOUNTS)
+    gateway = {"metadata": {"name": "huiju-gateway", "namespace": ACCOUNTS}}
+    await acting.create(SECRETS, gateway, ACCOUNTS, dry_run=True)
+    await acting.create(JOBS, puller(), ACCOUNTS)
+    await acting.delete(JOBS, "huiju-copy-uid-1pl", ACCOUNTS)
+    root = [{"name": "r", "hostPath": {"path": "/"}}]
+    for words, body, space in (
+        ("the store alone", puller(volumes=root), ACCOUNTS),
+        ("have no token", puller(automountServiceAccountToken=True), ACCOUNTS),
+        ("node's network", puller(hostNetwork=True), ACCOUNTS),
+        ("carries the label", puller() | {"metadata": {"name": "huiju-copy-x"}}, SPACE),
+    ):
+        with pytest.raises(Forbidden, match=words):
+            await acting.create(JOBS, body, space)
+
+
 async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
     pull: World,
 ) -> None:
     owner = pull.center_clients[CENTER]
     account = await center_account(pull)
-    for body in admission.objects(ACCOUNTS):
+    for body in admission.objects(ACCOUNTS, "/store"):
         res = BINDINGS if body["kind"] == BINDINGS.kind else POLICIES
         await owner.apply(res, body, manager="owner", force=True)
     await say_policy(
@@ -180,6 +211,7 @@ async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
             if not isinstance(answer, Forbidden) or words not in str(answer)
         }
         assert wrong == {}
+        await pullers_are_bound(acting)
         await acting.patch(JOBS, "good", {"spec": {"suspend": True}}, SPACE)
         await acting.delete(JOBS, "good", SPACE, uid=made["metadata"]["uid"])
         # Without the owner's ConfigMap nobody else is hindered, and what holds always still does.

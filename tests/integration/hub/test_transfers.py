@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from huiju.agent.sources import GATEWAY
+from huiju.centers.agentrole import GATEWAY
 from huiju.data.manifest import MEBIBYTE
 from huiju.kube.resources import CENTER_COPIES, CENTER_SERVINGS, JOBS, SECRETS
 from lab import joining
