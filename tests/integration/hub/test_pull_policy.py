@@ -116,6 +116,7 @@ def puller(**pod: Any) -> Fields:
         "uid", "huiju-copy-uid-1pl", ACCOUNTS, DataStore(path="/store", capacity="1T"), "huiju:1", 1
     )
     made["spec"]["template"]["spec"] |= pod
+    made["spec"]["suspend"] = True  # nothing is to run
     return made
 
 
