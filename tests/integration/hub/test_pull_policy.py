@@ -110,10 +110,10 @@ def job(name: str, **pod: Any) -> dict[str, Any]:
     }
 
 
-def puller(**pod: Any) -> Fields:
+def puller(store: str = "/store", **pod: Any) -> Fields:
     """The Job of a transfer, as the agent makes it."""
     made = job_body(
-        "uid", "huiju-copy-uid-1pl", ACCOUNTS, DataStore(path="/store", capacity="1T"), "huiju:1", 1
+        "uid", "huiju-copy-uid-1pl", ACCOUNTS, DataStore(path=store, capacity="1T"), "huiju:1", 1
     )
     made["spec"]["template"]["spec"] |= pod
     made["spec"]["suspend"] = True  # nothing is to run
@@ -129,12 +129,12 @@ async def pullers_are_bound(acting: Client) -> None:
     await acting.create(SECRETS, gateway, ACCOUNTS, dry_run=True)
     await acting.create(JOBS, puller(), ACCOUNTS)
     await acting.delete(JOBS, "huiju-copy-uid-1pl", ACCOUNTS)
-    root = [{"name": "r", "hostPath": {"path": "/"}}]
     for words, body, space in (
-        ("the store alone", puller(volumes=root), ACCOUNTS),
+        ("the store alone", puller(store="/etc"), ACCOUNTS),
         ("have no token", puller(automountServiceAccountToken=True), ACCOUNTS),
         ("node's network", puller(hostNetwork=True), ACCOUNTS),
         ("carries the label", puller() | {"metadata": {"name": "huiju-copy-x"}}, SPACE),
+        ("carries the label", puller() | {"metadata": {"name": "other"}}, ACCOUNTS),
     ):
         with pytest.raises(Forbidden, match=words):
             await acting.create(JOBS, body, space)
