@@ -141,6 +141,8 @@ def _pod(name: str, store: DataStore, image: str, user: int) -> Fields:
             "runAsNonRoot": True,
             "runAsUser": user,
             "runAsGroup": user,
+            # The order's Secret is root's and this group's; the store's owners stay what they are.
+            "fsGroup": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [

@@ -27,6 +27,9 @@ def test_the_pod_has_no_token_no_root_and_no_secret_argument() -> None:
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["store"]["hostPath"] == {"path": "/store", "type": "Directory"}
     assert volumes["order"]["secret"]["secretName"] == "n"
+    # Root's and its group's alone: whoever is neither reads it by the pod's own group.
+    assert volumes["order"]["secret"]["defaultMode"] & 0o007 == 0
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"] == 65532
     assert body["spec"]["template"]["metadata"]["labels"] == {pullerjob.LABEL_REPLICA: "u1"}
 
 
