@@ -46,6 +46,7 @@ class Bucket:
 
     def make(self) -> dict[str, str]:
         """Start it; returns the SHA-256 of each file."""
+        self.remove()  # one that an earlier run left has another key
         self.cluster.have_namespace(SPACE)
         self.cluster.apply(self._key("store-key", SPACE), self._pod())
         self.cluster.kubectl("wait", "--for=condition=Ready", "pod/store", "-n", SPACE)

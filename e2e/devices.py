@@ -71,6 +71,9 @@ def install(cluster: Cluster, devices: Devices, image: str, *, own: bool) -> Non
     label(cluster, devices)
     cluster.apply(_daemon(devices, image, own=own))
     for node in cluster.nodes:
+        # All of them are well, whatever an earlier run did to them.
+        cluster.on_node(node, f"mkdir -p {HEALTH}")
+        break_devices(cluster, node)
         until_devices(cluster, node, devices, devices.count)
 
 

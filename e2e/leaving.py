@@ -35,6 +35,9 @@ def everything_goes(net: Network) -> None:
         if kind.endswith(".huiju.dev"):
             hub.kubectl("delete", "crd", kind, timeout=120)
     hub.kubectl("delete", "clusterrole,clusterrolebinding", "-l", PART_OF)
+    for binding in hub.list("rolebindings"):
+        if binding["metadata"]["name"] == "huiju-carry":
+            hub.delete("rolebinding", "huiju-carry", binding["metadata"]["namespace"])
     for space in (*_namespaces(hub, "huiju-center-"), SYSTEM):
         hub.delete("namespace", space)
     for center in net.centers.values():

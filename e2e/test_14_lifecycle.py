@@ -68,11 +68,12 @@ def test_the_hub_goes_and_comes_back(net: Network, squad: Team) -> None:
 
 
 def images(cluster: Cluster, part: str) -> set[str]:
-    """The images of the pods of a part."""
+    """The images of the pods of a part, those that are going apart."""
     labels = f"app.kubernetes.io/component={part}"
     return {
         str(container["image"])
         for pod in cluster.list("pods", SYSTEM, labels)
+        if "deletionTimestamp" not in pod["metadata"]
         for container in pod["spec"]["containers"]
     }
 
