@@ -114,7 +114,8 @@ class Fencing:
             for job in self._jobs
             if job.status.phase == "Unknown"
             and job.status.placement is not None
-            and job.status.placement.center == site.name
+            # Not one whose cluster has gone for good and left its name to this one.
+            and self._sites.holding(job.status.placement) is site
         ]
 
     def _guarded(self, center: str) -> bool:

@@ -131,6 +131,34 @@ async def test_a_credential_that_is_over_is_read_again_before_the_lease_is(leasi
             assert guarding.asker.remaining() > 0
 
 
+async def test_jobs_of_a_cluster_that_left_its_name_to_another_keep_no_lease_back(
+    leasing: World,
+) -> None:
+    """They stay Unknown, and bound to what is gone, until their users cancel them."""
+    world, model = leasing, "ascend-910b3"
+    former = {
+        "center": "east",
+        "cluster": "former",
+        "epoch": 1,
+        "alternative": 0,
+        "model": model,
+        "resource": "huawei.com/Ascend910",
+        "namespace": "gone",
+        "workload": "bereft-e1",
+        "guarded": True,
+        "placedAt": "2026-01-01T00:00:00Z",
+    }
+    await world.submit("bereft", failover={"policy": "Reschedule"})
+    status = {"phase": "Unknown", "epoch": 1, "placement": former}
+    await world.client.patch_status(CROSS_REGION_JOBS, "bereft", world.namespace, status)
+    async with (
+        sentinel(world.centers["east"].credentials()) as guarding,
+        running(world.hub, lease_profiles=PROFILES),
+    ):
+        await until(lambda: guarding.asker.remaining() > 0)
+        await world.until_reason("bereft", "CenterDeleted")
+
+
 async def _metrics(process: HubProcess) -> list[str]:
     import aiohttp
 
