@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from huiju.api.reasons import Reason
+from huiju.centers.mailbox import mailbox_of
 from huiju.kube.resources import (
+    CENTER_WORKS,
     CONFIG_MAPS,
     CROSS_REGION_JOBS,
     EVENTS,
@@ -25,7 +27,7 @@ from huiju.kube.resources import (
 )
 from tests.chaos.federation import NAMESPACE, Federation
 from tests.chaos.load import ENDS, WORD, Order
-from tests.chaos.plan import CENTERS
+from tests.chaos.plan import CENTERS, PULL
 from tests.chaos.users import stubbornly
 
 _OURS: Final[tuple[Resource, ...]] = (JOBS, SERVICES, CONFIG_MAPS, SECRETS)
@@ -125,6 +127,7 @@ async def nothing_left(made: Federation, seconds: float) -> list[str]:
     end = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < end:
         left = [one for center in CENTERS for one in await _left(made, center)]
+        left += await _in_mailbox(made)
         jobs = (await made.user.list_all(CROSS_REGION_JOBS, NAMESPACE)).items
         left += [f"job {job['metadata']['name']} stays on the hub" for job in jobs]
         if not left:
@@ -140,6 +143,18 @@ async def _left(made: Federation, center: str) -> list[str]:
         for kind in _OURS
         for one in (await client.list_all(kind, labels=_HUB)).items
     ]
+
+
+async def _in_mailbox(made: Federation) -> list[str]:
+    """Wishes of the hub for the pull center, and what travels with them."""
+    space = mailbox_of(PULL)
+    found = [(CENTER_WORKS, one) for one in (await made.user.list_all(CENTER_WORKS, space)).items]
+    for kind in (SECRETS, CONFIG_MAPS):
+        for one in (await made.user.list_all(kind, space)).items:
+            owners = one["metadata"].get("ownerReferences") or ()
+            if any(owner["kind"] == CENTER_WORKS.kind for owner in owners):
+                found.append((kind, one))
+    return [f"{kind.kind} {one['metadata']['name']} is left in {space}" for kind, one in found]
 
 
 def crashes(logs: Iterable[Path]) -> list[str]:
