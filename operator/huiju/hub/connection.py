@@ -161,7 +161,7 @@ class CenterConnection:
             self._hub.client,
             self._name,
             self._hub.hub_id,
-            lambda: self._hub.callbacks.changed(self._name),
+            self._changed,
             lambda observation: self._hub.callbacks.observed(self._name, observation),
         )
         self.sensor = self.syncer = mailbox
@@ -172,35 +172,30 @@ class CenterConnection:
                 group.create_task(self._watch_agent(mailbox))
         finally:
             self.opened = False
-            self._hub.callbacks.changed(self._name)
+            self._changed()
 
     async def _watch_agent(self, mailbox: Mailbox) -> None:
         while not mailbox.synced.is_set():
             if mailbox.failure is not None:
-                self._center.stand(
-                    None,
-                    Reason.CENTER_UNREACHABLE,
+                self._silent(
                     f"The mailbox cannot be read: {mailbox.failure};"
-                    f" `kubectl huiju join {self._name} --pull` makes it, with the hub's rights.",
+                    f" `kubectl huiju join {self._name} --pull` makes it, with the hub's rights."
                 )
-                self._center.judge_loss()
             await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
         while True:
             silent = boottime() - mailbox.heard_at if mailbox.heard_at is not None else None
             if silent is None or silent > self._hub.settings.center_lost_after:
-                message = "The center's agent has not been heard of; is `huiju agent` at work?"
-                self._center.stand(None, Reason.CENTER_UNREACHABLE, message)
-                self._center.judge_loss()
+                self._silent("The center's agent has not been heard of; is `huiju agent` at work?")
             else:
                 self._center.alive(mailbox.center_uid, time.time() - silent)
                 if self.opened and not mailbox.published:
                     self.opened = False
-                    self._hub.callbacks.changed(self._name)
+                    self._changed()
                 elif mailbox.published and not self.opened:
                     self.version = mailbox.version
                     self.opened = True
                     self._hub.callbacks.opened(self._name)
-                    self._hub.callbacks.changed(self._name)
+                    self._changed()
             await asyncio.sleep(min(1.0, self._hub.settings.center_heartbeat))
 
     async def _pushed(self, push: PushConnection) -> None:
@@ -217,9 +212,7 @@ class CenterConnection:
         )
         async with client:
             await self._heartbeat(client)
-            sensor = Sensor(
-                client, self._center.spec, lambda: self._hub.callbacks.changed(self._name)
-            )
+            sensor = Sensor(client, self._center.spec, self._changed)
             syncer = Syncer(
                 client,
                 self._hub.hub_id,
@@ -237,7 +230,7 @@ class CenterConnection:
             finally:
                 self.opened = False
                 self.client = None
-                self._hub.callbacks.changed(self._name)
+                self._changed()
 
     async def _open(self, sensor: Sensor, syncer: Syncer) -> None:
         await sensor.synced.wait()
@@ -245,7 +238,7 @@ class CenterConnection:
         self.version = (await sensor.version()).git_version
         self.opened = True
         self._hub.callbacks.opened(self._name)
-        self._hub.callbacks.changed(self._name)
+        self._changed()
 
     async def _watch_life(self, client: Client) -> None:
         while True:
@@ -253,8 +246,7 @@ class CenterConnection:
             try:
                 await self._heartbeat(client)
             except (Transient, TimeoutError) as error:
-                self._center.stand(None, Reason.CENTER_UNREACHABLE, f"No answer: {error}")
-                self._center.judge_loss()
+                self._silent(f"No answer: {error}")
                 if self._center.lost:
                     # What it holds may change unseen until it answers, and is read anew then: its
                     # jobs may have left it, and no old epoch may be overlooked.
@@ -273,3 +265,10 @@ class CenterConnection:
                 "kubectl huiju join makes an account that may.",
             ) from None
         self._center.alive(str(namespace["metadata"]["uid"]), time.time())
+
+    def _silent(self, message: str) -> None:
+        self._center.stand(None, Reason.CENTER_UNREACHABLE, message)
+        self._center.judge_loss()
+
+    def _changed(self) -> None:
+        self._hub.callbacks.changed(self._name)
