@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from huiju.kube.link import hang_up_at_once
 from lab import streams
 from lab.cluster import Cluster
 from lab.faultrules import Fault, Request, Rule, read_request
@@ -103,6 +104,7 @@ class FaultProxy:
         app.router.add_route("*", "/{path:.*}", self._handle)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
         connector = aiohttp.TCPConnector(limit=0)
+        hang_up_at_once(connector)
         self._session = aiohttp.ClientSession(
             timeout=timeout, connector=connector, auto_decompress=False
         )

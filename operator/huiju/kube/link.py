@@ -128,6 +128,12 @@ class _Abrupt(ResponseHandler):
         self.abort()
 
 
+def hang_up_at_once(connector: aiohttp.TCPConnector) -> None:
+    """Have connections that are given up end at once; of a running loop only."""
+    # It has no public switch.
+    connector._factory = partial(_Abrupt, asyncio.get_running_loop())  # type: ignore[assignment]
+
+
 def _session(credentials: Credentials, threads: ThreadPoolExecutor) -> aiohttp.ClientSession:
     context = credentials.ssl_context()
     connector = aiohttp.TCPConnector(
@@ -136,8 +142,7 @@ def _session(credentials: Credentials, threads: ThreadPoolExecutor) -> aiohttp.C
         resolver=_Resolver(threads),
         keepalive_timeout=_KEEP_ALIVE,
     )
-    # It has no public switch.
-    connector._factory = partial(_Abrupt, asyncio.get_running_loop())  # type: ignore[assignment]
+    hang_up_at_once(connector)
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     )

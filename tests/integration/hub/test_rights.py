@@ -25,7 +25,7 @@ from tests.chaos.load import Course, Order, body
 from tests.chaos.plan import CENTERS, PULL, PUSH, SENTINELS
 from tests.patience import PATIENCE
 
-pytestmark = [pytest.mark.lab, pytest.mark.federation]
+pytestmark = [pytest.mark.lab, pytest.mark.federation, pytest.mark.flaky(reruns=2)]
 
 Right = tuple[str, str]
 """Verb and resource."""
