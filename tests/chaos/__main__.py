@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lab.faultrules import Fault
 from tests.chaos.plan import Misfortune, Step, cells, draw, dump, load
@@ -28,8 +29,14 @@ ENOUGH = 20
 def main() -> int:
     """Run the storms that the command line asks for."""
     given = _parser().parse_args()
-    outcomes = [asyncio.run(_one(given, seed)) for seed in _seeds(given.seeds)]
-    _report(outcomes, given.json)
+    so_far = _former(given.after)
+    outcomes: list[Outcome] = []
+    for seed in _seeds(given.seeds):
+        outcomes.append(asyncio.run(_one(given, seed, so_far)))
+        if given.even:
+            so_far.update(outcomes[-1].glitches)
+        _write(_sum(outcomes), given.json)
+    print(json.dumps(_sum(outcomes)))
     return 1 if any(outcome.violations for outcome in outcomes) else 0
 
 
@@ -40,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=1.0, help="jobs a second")
     parser.add_argument("--every", type=float, default=0.25, help="seconds between faults")
     parser.add_argument("--blows", type=float, default=4.0, help="seconds between blows")
+    parser.add_argument(
+        "--turn", type=float, default=0.0, help="seconds that faults stay with few steps; 0: all"
+    )
     parser.add_argument(
         "--focus",
         action="append",
@@ -55,9 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SUM",
         help=f"a sum that --json wrote: only what was injected less than {ENOUGH} times so far",
     )
+    parser.add_argument(
+        "--even", action="store_true", help="as --after, of the former storms of this very run"
+    )
     parser.add_argument("--replay", type=Path, help="a plan that a failed storm left")
     parser.add_argument("--shrink", type=int, default=0, help="runs to spend on a smaller plan")
-    parser.add_argument("--json", type=Path, help="write the sum there")
+    parser.add_argument("--json", type=Path, help="write the sum there, after each storm")
     return parser
 
 
@@ -76,20 +89,35 @@ def _cells(words: Sequence[str]) -> list[tuple[Step, Fault]]:
     ]
 
 
-def _short(sums: Sequence[Path]) -> list[tuple[Step, Fault]]:
-    """The cells that former storms have not had often enough; none where there were no storms."""
-    so_far: Counter[str] = Counter()
+Cells = Counter[tuple[Step, Fault]]
+
+
+def _former(sums: Sequence[Path]) -> Cells:
+    """What former storms injected."""
+    words: Counter[str] = Counter()
     for path in sums:
-        so_far.update(json.loads(path.read_text())["requests"])
-    return [one for one in cells() if so_far and so_far[f"{one[0]}:{one[1]}"] < ENOUGH]
+        words.update(json.loads(path.read_text())["requests"])
+    return Counter({one: words[f"{one[0]}:{one[1]}"] for one in cells() if words})
 
 
-async def _one(given: argparse.Namespace, seed: int) -> Outcome:
+def _short(so_far: Cells) -> list[tuple[Step, Fault]]:
+    """The cells that former storms have not had often enough; none where there were no storms."""
+    return [one for one in cells() if so_far and so_far[one] < ENOUGH]
+
+
+async def _one(given: argparse.Namespace, seed: int, so_far: Cells) -> Outcome:
     if given.replay is not None:
         plan = load(given.replay.read_text())
     else:
-        focus = _cells(given.focus) or _short(given.after)
-        plan = draw(seed, given.seconds, every=given.every, blows=given.blows, focus=focus)
+        focus = _cells(given.focus) or _short(so_far)
+        plan = draw(
+            seed,
+            given.seconds,
+            every=given.every,
+            blows=given.blows,
+            focus=focus,
+            turn=given.turn,
+        )
     outcome = await _run(given, seed, plan)
     print(
         f"seed {seed}: {outcome.faults} faults, {outcome.jobs} jobs, {outcome.attempts} pods,"
@@ -125,13 +153,13 @@ async def _keep(given: argparse.Namespace, seed: int, plan: Sequence[Misfortune]
     print(f"  again: make chaos SEEDS={seed} CHAOS_ARGS='--replay {file}'", flush=True)
 
 
-def _report(outcomes: Sequence[Outcome], path: Path | None) -> None:
-    glitches: Counter[tuple[Step, Fault]] = Counter()
+def _sum(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    glitches: Cells = Counter()
     deeds: Counter[str] = Counter()
     for outcome in outcomes:
         glitches.update(outcome.glitches)
         deeds.update(outcome.deeds)
-    told = {
+    return {
         "seeds": [outcome.seed for outcome in outcomes],
         "faults": sum(outcome.faults for outcome in outcomes),
         "violations": sum(len(outcome.violations) for outcome in outcomes),
@@ -141,12 +169,15 @@ def _report(outcomes: Sequence[Outcome], path: Path | None) -> None:
         "failovers": sum(outcome.failovers for outcome in outcomes),
         "seconds": round(sum(outcome.seconds for outcome in outcomes)),
         "requests": {f"{step}:{fault}": glitches[step, fault] for step, fault in cells()},
+        "short": sum(glitches[one] < ENOUGH for one in cells()),
         "deeds": dict(sorted(deeds.items())),
         "machine": f"{platform.machine()} {platform.system()} Python {platform.python_version()}",
     }
+
+
+def _write(told: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         path.write_text(json.dumps(told, indent=1))
-    print(json.dumps(told))
 
 
 if __name__ == "__main__":

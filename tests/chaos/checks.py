@@ -63,7 +63,7 @@ def _wrong(
         return "" if not ends else f"job {name} is gone; it must end {_either(ends)}"
     status = job.get("status") or {}
     if not ends:
-        return f"job {name} was deleted and is still there, {_short(status)}"
+        return f"job {name} must be gone, is {_short(status)}"
     if status.get("phase") in ends or _waits_for_a_person(status, wiped):
         return ""
     return f"job {name} must end {_either(ends)}, is {_short(status)}"

@@ -26,6 +26,8 @@ class Course(StrEnum):
     """What a user does with a job."""
 
     RUN = "run"
+    TIDY = "tidy"
+    """Its user removes it once it has succeeded."""
     FAIL = "fail"
     """Its program fails, each time."""
     RETRY = "retry"
@@ -41,6 +43,7 @@ class Course(StrEnum):
 
 ENDS: Final[dict[Course, frozenset[str]]] = {
     Course.RUN: frozenset({"Succeeded"}),
+    Course.TIDY: frozenset(),
     Course.FAIL: frozenset({"Failed"}),
     # A program whose first attempt was cut short fails in none of the later ones.
     Course.RETRY: frozenset({"Succeeded"}),
@@ -68,6 +71,18 @@ class Order:
     """A Secret and a ConfigMap travel with it."""
     act_after: float
     """Seconds from its creation to what its user does."""
+    once_running: bool
+    """Its user waits for it to run first."""
+
+
+_MIX: Final = (
+    *Course,
+    *(Course.TIDY,) * 5,
+    *(Course.CANCEL, Course.PAUSE, Course.MOVE, Course.GUARD) * 2,
+)
+"""Much work for the steps that end something: they are the rare ones."""
+_RUN_FOR: Final = {Course.GUARD: 15.0, Course.PAUSE: 8.0, Course.MOVE: 8.0, Course.CANCEL: 8.0}
+"""Seconds at most."""
 
 
 def orders(seed: int, seconds: float, rate: float) -> list[Order]:
@@ -82,20 +97,20 @@ def orders(seed: int, seconds: float, rate: float) -> list[Order]:
 
 
 def _order(chance: random.Random, at: float, number: int) -> Order:
-    courses = [Course.RUN] * 6 + [Course.GUARD] * 2 + list(Course)
-    course = chance.choice(courses)
+    course = chance.choice(_MIX)
     guarded = course is Course.GUARD
-    gang = chance.random() < 0.3 and not guarded
+    gang = chance.random() < 0.15 and not guarded
     return Order(
         at=round(at, 3),
         name=f"j{number:03}-{course}",
         course=course,
         queue=chance.choice(QUEUES),
         workers=2 if gang else 1,
-        cards=8 if gang else chance.choice((1, 2, 4, 8)),
-        run_for=round(chance.uniform(0.5, 15.0 if guarded else 5.0), 2),
+        cards=8 if gang else chance.choice((1, 1, 2, 4)),
+        run_for=round(chance.uniform(0.5, _RUN_FOR.get(course, 4.0)), 2),
         carries=chance.random() < 0.4,
         act_after=round(chance.uniform(0.0, 4.0), 2),
+        once_running=chance.random() < 0.6,
     )
 
 

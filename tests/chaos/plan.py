@@ -7,6 +7,7 @@ same plan; a plan survives the way through JSON; every fault ends by itself or i
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -133,6 +134,7 @@ _OF_LINKS: Final = (Deed.PARTITION, Deed.MUTE, Deed.BREAK)
 _OF_SERVERS: Final = (Deed.SERVER_DIES, Deed.STORE_DIES, Deed.SERVER_FREEZES, Deed.FORGET_HISTORY)
 _TO_CENTERS: Final = (*PUSH, "agent")
 """The link that a center is lost with."""
+_STEPS_IN_A_TURN: Final = 4
 _LOST_FOR: Final = (24.0, 32.0)
 _RARE: Final = (Deed.WIPED, Deed.MISLED, Deed.NAMESPACE_DELETED)
 PROGRAMS: Final = ("hub", "agent", *SENTINELS)
@@ -181,23 +183,39 @@ def draw(
     every: float = 0.25,
     blows: float = 4.0,
     focus: Sequence[tuple[Step, Fault]] = (),
+    turn: float = 0.0,
 ) -> list[Misfortune]:
     """A plan: a glitch `every` so many seconds and a blow every `blows`, at random times.
 
-    `focus` draws glitches from these cells alone.
+    `focus` draws glitches from these cells alone. Every `turn` seconds, where it is not 0, glitches
+    turn to few other steps, so that work gets as far as the steps that come late in a job's life.
     """
     chance = random.Random(seed)
     among = list(focus) or cells()
+    turns = _turns(chance, among, seconds, turn)
     found: list[Misfortune] = []
     at = chance.expovariate(1 / every)
     while at < seconds:
-        found.append(_glitch(chance, at, *chance.choice(among)))
+        now = turns[int(at / turn)] if turn else among
+        found.append(_glitch(chance, at, *chance.choice(now)))
         at += chance.expovariate(1 / every)
     at = chance.expovariate(1 / blows)
     while at < seconds:
         found.append(_blow(chance, at))
         at += chance.expovariate(1 / blows)
     return sorted(found, key=lambda one: one.at)
+
+
+def _turns(
+    chance: random.Random, among: Sequence[tuple[Step, Fault]], seconds: float, turn: float
+) -> list[list[tuple[Step, Fault]]]:
+    """The cells of each turn."""
+    steps = sorted({step for step, _ in among})
+    drawn = [
+        chance.sample(steps, min(_STEPS_IN_A_TURN, len(steps)))
+        for _ in range(math.ceil(seconds / turn) if turn else 0)
+    ]
+    return [[one for one in among if one[0] in now] for now in drawn]
 
 
 def _glitch(chance: random.Random, at: float, step: Step, fault: Fault) -> Glitch:

@@ -98,7 +98,7 @@ async def _through(
         started = asyncio.get_running_loop().time()
         rules: list[tuple[Glitch, Rule]] = []
         async with asyncio.TaskGroup() as group:
-            group.create_task(users.play(work, made.user, made.lake, started))
+            group.create_task(users.play(work, made.user, made.lake, started, terms.seconds))
             for one in plan:
                 group.create_task(_befall(one, made, deeds, started, rules, outcome))
         await deeds.calm()

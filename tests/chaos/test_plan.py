@@ -37,6 +37,13 @@ def test_a_focus_draws_nothing_else() -> None:
     assert {(one.step, one.fault) for one in plan} == set(focus)
 
 
+def test_in_a_turn_glitches_stay_with_few_steps() -> None:
+    plan = [one for one in draw(1, 100.0, every=0.05, turn=25.0) if isinstance(one, Glitch)]
+    turns = [{one.step for one in plan if one.at // 25 == number} for number in range(4)]
+    assert [len(steps) for steps in turns] == [4] * 4
+    assert len(set.union(*turns)) > 4
+
+
 def test_every_course_of_a_job_is_drawn_and_has_an_end() -> None:
     drawn = {order.course for order in orders(1, 200.0, 2.0)}
     assert drawn == set(Course) == set(ENDS)

@@ -20,21 +20,41 @@ from tests.chaos.load import Course, Order, body
 
 _PAUSE: Final = 0.5
 _PATIENCE: Final = 90.0
+_FINISHED: Final = ("Succeeded", "Failed", "Cancelled")
+_ACTED_ON: Final = (Course.CANCEL, Course.DELETE, Course.PAUSE, Course.MOVE)
 T = TypeVar("T")
 
 
-async def play(orders: list[Order], client: Client, lake: Path, started: float) -> None:
-    """Carry out all orders from the loop's time `started` on."""
+async def play(
+    orders: list[Order], client: Client, lake: Path, started: float, seconds: float
+) -> None:
+    """Carry out all orders from the loop's time `started` on.
+
+    After so many seconds users wait for nothing any more, and act.
+    """
     async with asyncio.TaskGroup() as group:
         for order in orders:
-            group.create_task(_play(order, client, lake, started))
+            group.create_task(_play(order, client, lake, started, started + seconds))
 
 
-async def _play(order: Order, client: Client, lake: Path, started: float) -> None:
+async def _play(order: Order, client: Client, lake: Path, started: float, end: float) -> None:
     await asyncio.sleep(max(0.0, started + order.at - asyncio.get_running_loop().time()))
     await stubbornly(lambda: _submit(body(order, NAMESPACE, lake), client))
-    await asyncio.sleep(order.act_after)
+    if order.course is Course.TIDY:
+        await _until(order, client, end, *_FINISHED)
+    elif order.course in _ACTED_ON and order.once_running:
+        await _until(order, client, end, "Running", *_FINISHED)
+    else:
+        await asyncio.sleep(order.act_after)
     await stubbornly(lambda: _act(order, client))
+
+
+async def _until(order: Order, client: Client, end: float, *phases: str) -> None:
+    while asyncio.get_running_loop().time() < end:
+        job = await stubbornly(lambda: client.get(CROSS_REGION_JOBS, order.name, NAMESPACE))
+        if (job.get("status") or {}).get("phase") in phases:
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 async def _submit(job: dict[str, Any], client: Client) -> None:
@@ -51,7 +71,7 @@ async def _act(order: Order, client: Client) -> None:
             return
         case Course.CANCEL:
             await change(cancel=True)
-        case Course.DELETE:
+        case Course.DELETE | Course.TIDY:
             with suppress(NotFound):
                 await client.delete(CROSS_REGION_JOBS, order.name, NAMESPACE)
         case Course.PAUSE:

@@ -114,6 +114,7 @@ def job(made: Federation, center: str, course: Course) -> dict[str, Any]:
         run_for=300.0 if course is Course.CANCEL else 3.0,
         carries=not guarded,
         act_after=0.0,
+        once_running=False,
     )
     found = body(order, NAMESPACE, made.lake)
     found["spec"] |= {"placement": {"centers": [center]}}
