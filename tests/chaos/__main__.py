@@ -97,12 +97,12 @@ def _former(sums: Sequence[Path]) -> Cells:
     words: Counter[str] = Counter()
     for path in sums:
         words.update(json.loads(path.read_text())["requests"])
-    return Counter({one: words[f"{one[0]}:{one[1]}"] for one in cells() if words})
+    return Counter({one: words[f"{one[0]}:{one[1]}"] for one in cells()})
 
 
 def _short(so_far: Cells) -> list[tuple[Step, Fault]]:
-    """The cells that former storms have not had often enough; none where there were no storms."""
-    return [one for one in cells() if so_far and so_far[one] < ENOUGH]
+    """The cells that former storms have not had often enough."""
+    return [one for one in cells() if so_far[one] < ENOUGH]
 
 
 async def _one(given: argparse.Namespace, seed: int, so_far: Cells) -> Outcome:
