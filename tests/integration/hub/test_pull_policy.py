@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from huiju.api.center import DataStore
 from huiju.centers import admission
 from huiju.centers.agentrole import POLICY
 from huiju.kube.client import Client
-from huiju.kube.errors import Forbidden, NotFound
+from huiju.kube.errors import AlreadyExists, Forbidden, NotFound
 from huiju.kube.resources import (
     CONFIG_MAPS,
     JOBS,
@@ -162,8 +163,11 @@ async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
     async with Client(account, name="account") as acting:
         await _in_force(acting)
         space = {"metadata": {"name": SPACE, "labels": LABELS}}
-        await acting.create(NAMESPACES, space)
-        made = await acting.create(JOBS, job("good"), SPACE)
+        with contextlib.suppress(AlreadyExists):  # a try before this one made it
+            await acting.create(NAMESPACES, space)
+        good = job("good")
+        good["metadata"] = {"generateName": "good-", "namespace": SPACE, "labels": LABELS}
+        made = (await acting.create(JOBS, good, SPACE))["metadata"]
         driver = [{"name": "d", "hostPath": {"path": "/usr/local/driver/lib"}}]
         await acting.create(JOBS, job("driver", volumes=driver), SPACE, dry_run=True)
         root = [{"name": "r", "hostPath": {"path": "/"}}]
@@ -213,8 +217,8 @@ async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
         }
         assert wrong == {}
         await pullers_are_bound(acting)
-        await acting.patch(JOBS, "good", {"spec": {"suspend": True}}, SPACE)
-        await acting.delete(JOBS, "good", SPACE, uid=made["metadata"]["uid"])
+        await acting.patch(JOBS, made["name"], {"spec": {"suspend": True}}, SPACE)
+        await acting.delete(JOBS, made["name"], SPACE, uid=made["uid"])
         # Without the owner's ConfigMap nobody else is hindered, and what holds always still does.
         await owner.delete(CONFIG_MAPS, POLICY, ACCOUNTS)
         await owner.create(JOBS, own, "default", dry_run=True)
@@ -223,12 +227,19 @@ async def test_the_centers_own_api_server_refuses_what_the_owner_does_not_allow(
 
 
 async def _in_force(acting: Client) -> None:
-    """Wait until the API server judges by the policy: it takes a moment to see a new one."""
+    """Wait until the API server judges by both policies: it takes a moment to see each of them."""
+    elsewhere = job("never") | NOWHERE
+    foreign = {"metadata": {"name": "other", "labels": LABELS}}
+    probes: tuple[tuple[Resource, Fields, str | None, str], ...] = (
+        (JOBS, elsewhere, "default", "centerNamespaces"),
+        (NAMESPACES, foreign, None, "begin with huiju-"),
+    )
     async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                await acting.create(JOBS, job("never") | NOWHERE, "default", dry_run=True)
-            except Forbidden as error:
-                if "centerNamespaces" in str(error):
-                    return
-            await asyncio.sleep(0.2)
+        for res, body, space, words in probes:
+            while True:
+                try:
+                    await acting.create(res, body, space, dry_run=True)
+                except Forbidden as error:
+                    if words in str(error):
+                        break
+                await asyncio.sleep(0.2)
