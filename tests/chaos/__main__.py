@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a sum that --json wrote: only what was injected less than {ENOUGH} times so far",
     )
     parser.add_argument(
-        "--even", action="store_true", help="as --after, of the former storms of this very run"
+        "--even",
+        action="store_true",
+        help="half of the faults as --after, of the former storms of this very run",
     )
     parser.add_argument("--replay", type=Path, help="a plan that a failed storm left")
     parser.add_argument("--shrink", type=int, default=0, help="runs to spend on a smaller plan")
@@ -116,6 +118,7 @@ async def _one(given: argparse.Namespace, seed: int, so_far: Cells) -> Outcome:
             every=given.every,
             blows=given.blows,
             focus=focus,
+            share=0.5 if given.even else 1.0,
             turn=given.turn,
         )
     outcome = await _run(given, seed, plan)

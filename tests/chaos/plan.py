@@ -183,20 +183,23 @@ def draw(
     every: float = 0.25,
     blows: float = 4.0,
     focus: Sequence[tuple[Step, Fault]] = (),
+    share: float = 1.0,
     turn: float = 0.0,
 ) -> list[Misfortune]:
     """A plan: a glitch `every` so many seconds and a blow every `blows`, at random times.
 
-    `focus` draws glitches from these cells alone. Every `turn` seconds, where it is not 0, glitches
-    turn to few other steps, so that work gets as far as the steps that come late in a job's life.
+    `focus` draws this `share` of the glitches from these cells alone, the others from all. Every
+    `turn` seconds, where it is not 0, glitches turn to few other steps, so that work gets as far as
+    the steps that come late in a job's life.
     """
     chance = random.Random(seed)
-    among = list(focus) or cells()
-    turns = _turns(chance, among, seconds, turn)
+    rare = list(focus) or cells()
+    rares, others = (_turns(chance, among, seconds, turn) for among in (rare, cells()))
     found: list[Misfortune] = []
     at = chance.expovariate(1 / every)
     while at < seconds:
-        now = turns[int(at / turn)] if turn else among
+        turns = rares if chance.random() < share else others
+        now = turns[int(at / turn) if turn else 0]
         found.append(_glitch(chance, at, *chance.choice(now)))
         at += chance.expovariate(1 / every)
     at = chance.expovariate(1 / blows)
@@ -209,11 +212,13 @@ def draw(
 def _turns(
     chance: random.Random, among: Sequence[tuple[Step, Fault]], seconds: float, turn: float
 ) -> list[list[tuple[Step, Fault]]]:
-    """The cells of each turn."""
+    """The cells of each turn; without turns, of the only one."""
+    if not turn:
+        return [list(among)]
     steps = sorted({step for step, _ in among})
     drawn = [
         chance.sample(steps, min(_STEPS_IN_A_TURN, len(steps)))
-        for _ in range(math.ceil(seconds / turn) if turn else 0)
+        for _ in range(math.ceil(seconds / turn))
     ]
     return [[one for one in among if one[0] in now] for now in drawn]
 

@@ -37,6 +37,14 @@ def test_a_focus_draws_nothing_else() -> None:
     assert {(one.step, one.fault) for one in plan} == set(focus)
 
 
+def test_a_share_of_the_glitches_is_in_focus_and_the_others_are_anywhere() -> None:
+    focus = [(Step.TAKE, Fault.CUT)]
+    plan = draw(1, 400.0, every=0.1, focus=focus, share=0.5, turn=20.0)
+    drawn = Counter((one.step, one.fault) for one in plan if isinstance(one, Glitch))
+    assert 0.4 < drawn[focus[0]] / drawn.total() < 0.6
+    assert set(drawn) == set(cells())
+
+
 def test_in_a_turn_glitches_stay_with_few_steps() -> None:
     plan = [one for one in draw(1, 100.0, every=0.05, turn=25.0) if isinstance(one, Glitch)]
     turns = [{one.step for one in plan if one.at // 25 == number} for number in range(4)]
