@@ -122,6 +122,7 @@ class Hub:
             self.dispatcher.wake_at,
             self.needs.of,
             self.experience.of,
+            settings.retry_max,
         )
         self.queues = Queues(
             self.core, client, self._queue_changed, settings.queue_figures_interval

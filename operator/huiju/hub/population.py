@@ -8,12 +8,14 @@ cannot be read.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from huiju.centers.catalogue.data import catalogue
 from huiju.centers.inventory import Reservation
 from huiju.hub.center import CenterRuntime
+from huiju.hub.clock import pause_ends
 from huiju.hub.intake import job_of, placed_of, planned, worker_request
 from huiju.hub.objects import JobObject, PlacementStatus
 from huiju.hub.sites import Sites
@@ -56,6 +58,7 @@ class Population:
         wake_at: Callable[[float], None],
         needs: Callable[[JobObject], tuple[DataNeed, ...]],
         learned: Callable[[JobObject], RunTimes],
+        longest_pause: float,
     ) -> None:
         self._core = core
         self._sites = sites
@@ -64,6 +67,7 @@ class Population:
         self._wake_at = wake_at
         self._needs = needs
         self._learned = learned
+        self._longest_pause = longest_pause
         self._waiting: dict[str, Job] = {}
         self._holding: dict[str, Holding] = {}
         self._deciding: set[str] = set()
@@ -162,7 +166,10 @@ class Population:
             learned = RunTimes(known.expected_runtime, known.runtimes, known.alike)
         else:
             learned = self._learned(job)
-        wanted = job_of(job, self._needs(job), learned)
+        wanted = replace(
+            job_of(job, self._needs(job), learned),
+            not_before=pause_ends(job.status.retry_at, self._longest_pause, time.time()),
+        )
         if known == wanted:
             return
         self._waiting[uid] = wanted

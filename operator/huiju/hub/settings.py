@@ -60,12 +60,12 @@ class HubSettings:
     center_lost_after: float = 40.0
     """A center without proof of life for so long is Unknown."""
     center_retry: float = 5.0
+    """Seconds between attempts to reach a center that does not answer."""
     center_objects: Mapping[str, int] = field(
         default_factory=lambda: {"nodes": 10_000, "": 300_000}
     )
     """The most objects of one kind that the hub keeps of a push center, twice what Kubernetes is
     tested with in one cluster (5,000 nodes, 150,000 pods)."""
-    """Seconds between attempts to reach a center that does not answer."""
     refused_recheck: float = 30.0
     """A refused job is judged again after so long: what it named may exist by now."""
     retry_base: float = 10.0

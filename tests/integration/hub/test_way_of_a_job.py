@@ -109,6 +109,21 @@ async def test_an_application_failure_counts_and_a_retry_is_a_new_epoch(world: W
     assert "7" in done["history"][0]["message"]
 
 
+async def test_a_retry_waits_for_no_time_that_a_clock_which_ran_ahead_wrote(world: World) -> None:
+    """A hub with longer pauses writes what one would whose clock is an hour ahead."""
+    async with running(world.hub, retry_base=3600.0, retry_max=3600.0):
+        await world.submit(
+            "ahead",
+            fate={"fate": Fate.FAIL, "exit_code": 7, "after": "0.2s", "epoch": 1},
+            retry={"maxAttempts": 2},
+        )
+        told = await world.until("ahead", lambda s: bool(s.get("retryAt")))
+        assert told["phase"] == "Queued"
+    async with running(world.hub):
+        done = await world.until_phase("ahead", "Succeeded")
+    assert done["epoch"] == 2
+
+
 async def test_an_application_that_keeps_failing_ends_the_job_with_its_exit_code(
     world: World,
 ) -> None:
