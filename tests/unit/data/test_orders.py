@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from huiju.api.dataset import DatasetReplicaSpec, DatasetReplicaStatus
+from huiju.api.reasons import Reason
 from huiju.api.transfer import CenterCopySpec, CenterServingSpec
 from huiju.data.access import grant_of, share_of
 from huiju.hub.clock import seconds
@@ -14,9 +15,11 @@ from huiju.hub.datasets.catalog import Body, Meta, Replica
 from huiju.hub.datasets.orders import (
     Terms,
     copy_spec,
+    failed,
     followed,
     mode_of,
     on_behalf,
+    retry_at,
     serving_spec,
     worth_writing,
 )
@@ -239,3 +242,12 @@ def test_little_news_is_written_seldom() -> None:
     assert worth_writing(before, much, NOW, NOW + 1, 5.0)
     assert not worth_writing(before, much, NOW, NOW + 0.5, 5.0)
     assert worth_writing(before, before | {"phase": "Verified"}, NOW, NOW, 5.0)
+
+
+@pytest.mark.parametrize("attempt", [0, 3, 30])
+def test_a_copy_waits_for_no_time_that_a_clock_which_ran_ahead_wrote(attempt: int) -> None:
+    """A failed transfer's retry is waited for, unless it is further away than any pause."""
+    before = replica("Copying", attempt=attempt)
+    after = replica(**failed(before, Reason.TRANSFER_FAILED, "no", "", NOW))
+    assert NOW < retry_at(after, NOW) <= NOW + 1800
+    assert retry_at(after, NOW - 3600) == 0

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from huiju.data.access import Refused
 from huiju.data.copies import Demand, version_named
 from huiju.data.moves import Evict, Make, Plan, Start, plan
-from huiju.hub.clock import seconds
 from huiju.hub.datasets import replicas
 from huiju.hub.datasets.catalog import Body, Catalog, Replica, place_of
 from huiju.hub.datasets.holders import answers, copy_of, holders_of
+from huiju.hub.datasets.orders import retry_at
 from huiju.hub.datasets.replicawriter import HELD, ReplicaWriter
 from huiju.hub.datasets.withdrawals import barred
 from huiju.hub.sites import Sites
@@ -51,7 +51,7 @@ class Copier:
             [known.share for known in self._catalog.shares()],
             holders_of(self._sites, now),
             [
-                dataclasses.replace(copy_of(replica), barred=self._barred(replica, now))
+                dataclasses.replace(copy_of(replica, now), barred=self._barred(replica, now))
                 for replica in self._catalog.replicas()
             ],
             self._demands(),
@@ -143,9 +143,9 @@ class Copier:
             return
         if not replica.status:
             return  # made just now: what keeps it is written with what is due for it
-        pins = due.pins.get(copy_of(replica).id, ())
+        pins = due.pins.get(copy_of(replica, now).id, ())
         asked = replica.spec.verify > int(replica.status.get("checked") or 0)
-        asked = asked and seconds(str(replica.status.get("retryAt") or "")) <= now
+        asked = asked and retry_at(replica, now) <= now
         if replica.verified and asked and self._answers(replica.spec.center):
             await self._writer.write(replica, replicas.checking(replica, now))
             return

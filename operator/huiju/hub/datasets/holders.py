@@ -17,6 +17,7 @@ from huiju.data.copies import Copy, CopyId, Holder, part_of
 from huiju.data.windows import opens_at
 from huiju.hub.clock import seconds
 from huiju.hub.datasets.catalog import Replica, place_of
+from huiju.hub.datasets.orders import retry_at
 
 _UNITS: Final = {
     "G": 10**9,
@@ -117,7 +118,7 @@ def _opens(spec: ComputeCenterSpec, link: Link, now: float) -> float:
     return opens_at(windows_of(link), time_zone(spec.time_zone), now) if link.windows else 0.0
 
 
-def copy_of(replica: Replica) -> Copy:
+def copy_of(replica: Replica, now: float) -> Copy:
     """A replica as the policies see it."""
     spec, status, meta = replica.spec, replica.status, replica.body.metadata
     error = cast(Mapping[str, Any], status.get("lastError") or {})
@@ -134,7 +135,7 @@ def copy_of(replica: Replica) -> Copy:
         bool(meta.deletion_timestamp),
         seconds(meta.creation_timestamp),
         seconds(str(status.get("lastUsed") or "")),
-        seconds(str(status.get("retryAt") or "")),
+        retry_at(replica, now),
         str(status.get("source") or ""),
         error.get("reason") in _DAMAGE,
         barred_at=seconds(str(status.get("barredAt") or "")),

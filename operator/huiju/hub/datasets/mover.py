@@ -31,6 +31,7 @@ from huiju.hub.datasets.orders import (
     failed,
     followed,
     mode_of,
+    retry_at,
     serving_spec,
     worth_writing,
 )
@@ -335,5 +336,4 @@ def _result(status: Fields) -> str:
 
 def _due(replica: Replica, now: float) -> bool:
     """Whether a removal that failed is to be tried again."""
-    at = seconds(str(replica.status.get("retryAt") or ""))
-    return 0.0 < at <= now
+    return bool(replica.status.get("retryAt")) and retry_at(replica, now) <= now

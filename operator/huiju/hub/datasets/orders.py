@@ -15,7 +15,7 @@ from huiju.api.reasons import Reason
 from huiju.data.access import Grant, Share
 from huiju.data.copies import JOB
 from huiju.data.naming import copy_folder
-from huiju.hub.clock import seconds, stamp
+from huiju.hub.clock import pause_ends, seconds, stamp
 from huiju.hub.datasets.catalog import Replica
 from huiju.hub.datasets.replicas import VERIFIED, told
 from huiju.hub.datasets.statuses import condition
@@ -206,14 +206,25 @@ def _done(replica: Replica, status: Fields, mode: str, now: float) -> Fields:
     return {**after, **fields, "observedGeneration": meta.generation, "conditions": [said]}
 
 
+def retry_at(replica: Replica, now: float) -> float:
+    """When it is tried again, in seconds since the epoch; 0 where nothing is waited for."""
+    status = replica.status
+    longest = max(_pause(int(status.get("attempt") or 0)), _REFUSED_PAUSE)
+    return pause_ends(str(status.get("retryAt") or ""), longest, now)
+
+
+def _pause(attempt: int) -> float:
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(max(attempt - 1, 0), 10))
+
+
 def failed(replica: Replica, reason: Reason, message: str, path: str, now: float) -> Fields:
     """A transfer that ended without a copy; it is tried again, later with each time."""
-    if replica.phase == "Evicting" and seconds(str(replica.status.get("retryAt") or "")) > now:
+    if replica.phase == "Evicting" and retry_at(replica, now) > now:
         return replica.status  # counted already; the removal is tried again then
     if mode_of(replica) == "Verify" and reason not in _TELLS_OF_THE_COPY:
         return _not_checked(replica, reason, message, now)
     attempt = int(replica.status.get("attempt") or 0) + 1
-    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 1, 10))
+    pause = _pause(attempt)
     if reason in _BARRED:
         pause = max(pause, _REFUSED_PAUSE)
     broken = mode_of(replica) == "Verify" and reason is Reason.CHECKSUM_MISMATCH
