@@ -327,6 +327,7 @@ TERMS = (
     "price of the links",
     "away from home",
     "fragmentation",
+    "scarcity",
 )
 
 

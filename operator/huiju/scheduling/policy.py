@@ -18,6 +18,11 @@ class Policy:
     """
     fragmentation: float = 60.0
     """What it costs to break open a whole empty node."""
+    scarcity: float = 60.0
+    """What it costs a job with a choice of models to take all that a center has free of one.
+
+    Enough to leave what is scarce to those who can use nothing else, little against run times.
+    """
     per_money: float = 1.0
     """Seconds that one unit of money is worth."""
     default_runtime: float = 3600.0

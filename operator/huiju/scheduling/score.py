@@ -2,7 +2,8 @@
 
 Decides among centers, those that could take the job now and those where it could start later.
 Terms: waiting for the start, bringing the missing data, running on that model, what the run and the
-links cost, leaving the home center, breaking open free nodes. Invariant: the score is the sum of
+links cost, leaving the home center, breaking open free nodes, taking a model that is scarce while
+another would do. Invariant: the score is the sum of
 the terms shown, and ties are broken by home, center name and alternative.
 """
 
@@ -144,22 +145,27 @@ class Scorer:
         """The option with its terms, for people."""
         where = (option.center, option.alternative)
         total, terms = self.base(wish, *where, option.gflops, now)
-        broken, crowding = self._here(option, wish)
-        told = (0.0, *terms[:-1], terms[-1] + crowding, broken)
-        return Candidate(*where, told, total + broken + crowding)
+        crowding, broken, scarce = here = self._here(option, wish)
+        told = (0.0, *terms[:-1], terms[-1] + crowding, broken, scarce)
+        return Candidate(*where, told, total + sum(here))
 
-    def _here(self, option: Option, wish: Wish) -> tuple[float, float]:
-        """What breaking open nodes costs, and what a guest costs those who are at home there."""
+    def _here(self, option: Option, wish: Wish) -> tuple[float, float, float]:
+        """What a guest costs those who are at home there, what breaking open nodes costs, and what
+        one who has a choice of models costs those who need this one."""
         policy, found = self._policy, option.found
         guest = bool(wish.home) and option.center != wish.home
-        return policy.fragmentation * found.broken, policy.away * found.share if guest else 0.0
+        return (
+            policy.away * found.share if guest else 0.0,
+            policy.fragmentation * found.broken,
+            policy.scarcity * found.share if len(wish.shape.alternatives) > 1 else 0.0,
+        )
 
     def later(
         self, wish: Wish, center: str, alternative: int, gflops: int, wait: float, now: float
     ) -> Candidate:
         """A start in so many seconds, for people; nobody knows yet what it breaks open."""
         total, terms = self.base(wish, center, alternative, gflops, now)
-        return Candidate(center, alternative, (wait, *terms, 0.0), wait + total)
+        return Candidate(center, alternative, (wait, *terms, 0.0, 0.0), wait + total)
 
     def rank(self, option: Option, wish: Wish, now: float) -> Rank:
         """Where an option stands among others."""

@@ -129,6 +129,20 @@ def test_the_faster_alternative_wins_and_the_other_is_shown() -> None:
     assert first.score == pytest.approx(sum(t.seconds for t in first.terms))
 
 
+def test_a_job_with_a_choice_leaves_the_scarce_model_to_those_who_need_it() -> None:
+    """Though taking the only one would break no node open."""
+    scarce = bucket(["small"], shape(B3, 1))
+    plenty = bucket(nodes("large", 30))
+    one = center(buckets=(scarce, plenty))
+    same = (Alternative("ascend-910b3", 1, 1.0), Alternative("nvidia-h100", 1, 1.0))
+    place = only(one, alternatives=same)
+    assert place.alternative == 1
+    best, other = place.trace.candidates
+    told = [{t.name: t.seconds for t in c.terms}["scarcity"] for c in (best, other)]
+    assert told == [pytest.approx(60 / 240), 60.0]
+    assert only(one, model="ascend-910b3").alternative == 0
+
+
 def test_a_told_speed_counts_more_than_the_compute() -> None:
     told = (TWO[0], Alternative("ascend-910b3", 1, relative_speed=2.0))
     assert only(mixed(), alternatives=told).alternative == 1
